@@ -1,0 +1,31 @@
+"""creto-sim: Byzantine-fault-tolerant agent networks at a million agents, simulated.
+
+Python API: `load_scenario(path)`, `run(scenario, ...)`, `open_run(path)`. Nothing heavy is imported
+before one of them is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.engine.run import run
+    from sim.record.runs import open_run
+    from sim.scenario.load import load_scenario
+
+__all__ = ["__version__", "load_scenario", "open_run", "run"]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load_scenario": "sim.scenario.load",
+    "open_run": "sim.record.runs",
+    "run": "sim.engine.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'sim' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The SimPy loop: build, drivers, clock, run."""

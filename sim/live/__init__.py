@@ -1,0 +1,1 @@
+"""The same core over asyncio sockets on loopback."""

@@ -1,0 +1,1 @@
+"""Invariants over observations, and the verdict."""

@@ -1,0 +1,1 @@
+"""What validators run: pure, deterministic, standard library only. See validator.py."""

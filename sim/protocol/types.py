@@ -1,0 +1,255 @@
+"""Values all protocol modules share: identities, statements, certificates, blocks, parameters.
+
+Owns: the shapes and the canonical bytes of what validators sign and hash.
+Must not know: keys, clocks, chance, transport. Standard library only; integers only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+ValidatorId: TypeAlias = int
+"""Index into the registry of identities; never reused. Bit `i` of a bitmap is validator `i`."""
+
+BlockId: TypeAlias = bytes
+"""32 bytes: SHA-256 of a block's canonical bytes; signatures are not part of them."""
+
+WEIGHT_UNIT = 10**9
+"""Weights are floor(WEIGHT_UNIT x share)."""
+
+
+def canonical(*parts: object) -> bytes:
+    """Encode nested tuples of int, bytes, str, None unambiguously (tag, length, content)."""
+    out = bytearray()
+    _encode(parts, out)
+    return bytes(out)
+
+
+def _encode(value: object, out: bytearray) -> None:
+    if value is None:
+        out += b"n"
+    elif isinstance(value, int):
+        body = value.to_bytes((value.bit_length() + 8) // 8, "big", signed=True)
+        out += b"i" + len(body).to_bytes(4, "big") + body
+    elif isinstance(value, bytes):
+        out += b"b" + len(value).to_bytes(4, "big") + value
+    elif isinstance(value, str):
+        text = value.encode()
+        out += b"s" + len(text).to_bytes(4, "big") + text
+    elif isinstance(value, tuple):
+        out += b"t" + len(value).to_bytes(4, "big")
+        for item in value:
+            _encode(item, out)
+    else:
+        raise TypeError(f"no canonical bytes for {type(value).__name__}")
+
+
+def digest(*parts: object) -> bytes:
+    """SHA-256 over canonical bytes (32 bytes)."""
+    return hashlib.sha256(canonical(*parts)).digest()
+
+
+class PayloadRef(NamedTuple):
+    """An opaque range of agent transactions, `first` to `last` inclusive, of one gateway."""
+
+    gateway: int
+    first: int
+    last: int
+    size_bytes: int
+
+    @property
+    def tx_count(self) -> int:
+        return self.last - self.first + 1
+
+
+class CertificateRef(NamedTuple):
+    """Name a certificate without its signatures: (epoch, view, block)."""
+
+    epoch: int
+    view: int
+    block: BlockId
+
+
+class Vote(NamedTuple):
+    """One validator's signed vote. The signature covers (epoch, view, block)."""
+
+    epoch: int
+    view: int
+    block: BlockId
+    voter: ValidatorId
+    signature: bytes = b""
+
+    def signed_bytes(self) -> bytes:
+        return canonical("vote", self.epoch, self.view, self.block)
+
+
+class QC(NamedTuple):
+    """Quorum certificate: the bitmap of signers and, in ascending signer order, their signatures.
+
+    A root certificate (epoch e, view 0, signers 0) stands for the epoch proof that made its
+    block the root of epoch e; it is valid only for who holds that proof.
+    """
+
+    epoch: int
+    view: int
+    block: BlockId
+    signers: int
+    signatures: tuple[bytes, ...] = ()
+
+    @property
+    def ref(self) -> CertificateRef:
+        return CertificateRef(self.epoch, self.view, self.block)
+
+    def id(self) -> bytes:
+        """Identity over (epoch, view, block, bitmap): never over signature bytes."""
+        return digest("qc", self.epoch, self.view, self.block, self.signers)
+
+
+class Timeout(NamedTuple):
+    """One validator's signed timeout. Covers (epoch, view, high_qc view, high_qc block)."""
+
+    epoch: int
+    view: int
+    high_qc_view: int
+    high_qc_block: BlockId
+    signer: ValidatorId
+    signature: bytes = b""
+
+    def signed_bytes(self) -> bytes:
+        return canonical("timeout", self.epoch, self.view, self.high_qc_view, self.high_qc_block)
+
+
+class TC(NamedTuple):
+    """Timeout certificate: each signer's own statement is kept, so offences stay provable."""
+
+    epoch: int
+    view: int
+    timeouts: tuple[Timeout, ...]
+    """In ascending signer order."""
+
+    @property
+    def high_qc_view(self) -> int:
+        return max(t.high_qc_view for t in self.timeouts)
+
+    def id(self) -> bytes:
+        return digest("tc", self.epoch, self.view, tuple(tuple(t[:5]) for t in self.timeouts))
+
+
+class Operation(NamedTuple):
+    """A validator operation, the only kind of transaction that changes the ledger.
+
+    `kind`: register | top_up | unbond | unjail. `amount` in stake units (0 where it has none).
+    `nonce` makes each operation of a validator apply once.
+    """
+
+    kind: str
+    validator: ValidatorId
+    amount: int
+    nonce: int
+    signature: bytes = b""
+
+    def signed_bytes(self) -> bytes:
+        return canonical("operation", self.kind, self.validator, self.amount, self.nonce)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two signed statements (and the blocks they speak of) that convict `offender`.
+
+    `kind`: double_vote | double_proposal | stale_timeout | tc_rule.
+    double_vote: `votes` are two votes of one view. double_proposal: `blocks` are two blocks of
+    one view by one proposer. stale_timeout: `votes[0]` for `blocks[0]`, and `timeout` of a view
+    >= the vote's whose high QC is below the block's justification. tc_rule: `votes[0]` for
+    `blocks[0]`, whose justification is below the highest QC of its own TC (or that lacks a TC).
+    """
+
+    kind: str
+    offender: ValidatorId
+    epoch: int
+    view: int
+    votes: tuple[Vote, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    timeout: Timeout | None = None
+
+    def key(self) -> tuple[str, int, int, int]:
+        """One offence counts once: (kind, offender, epoch, view)."""
+        return (self.kind, self.offender, self.epoch, self.view)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A proposal's content. `id` is computed here, so a block cannot claim another's id."""
+
+    epoch: int
+    view: int
+    height: int
+    proposer: ValidatorId
+    parent: BlockId
+    justify: QC
+    tc: TC | None = None
+    payload: tuple[PayloadRef, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    attendance: tuple[Vote, ...] = ()
+    """Late votes credited by this block; each carries its signature (its bytes are charged)."""
+    evidence: tuple[Evidence, ...] = ()
+    signature: bytes = field(default=b"", compare=False)
+    """The proposer's, over the id; set at the edge, never part of the id."""
+    id: BlockId = field(init=False)
+
+    def __post_init__(self) -> None:
+        content = (
+            self.epoch,
+            self.view,
+            self.height,
+            self.proposer,
+            self.parent,
+            self.justify.id(),
+            None if self.tc is None else self.tc.id(),
+            tuple(tuple(ref) for ref in self.payload),
+            tuple(tuple(op[:4]) for op in self.operations),
+            tuple(tuple(vote[:4]) for vote in self.attendance),
+            tuple(e.key() for e in self.evidence),
+        )
+        object.__setattr__(self, "id", digest("block", content))
+
+    def signed_bytes(self) -> bytes:
+        return canonical("block", self.id)
+
+
+class WeightTable(NamedTuple):
+    """Integer weights by validator index (0 for who has no vote) and their sum W."""
+
+    weights: tuple[int, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochParameters:
+    """What one epoch pins: every certificate of the epoch is judged by these and nothing else."""
+
+    epoch: int
+    root: BlockId
+    root_height: int
+    weights: WeightTable
+    level: int
+    """0, 1, 2: index into adaptive_quorum.LEVELS (67 %, 75 %, 82 %)."""
+    quorum: int
+    """Least weight of a certificate: ceil(q W)."""
+    join: int
+    """Timeout weight above which others join: W - quorum."""
+    beacon: bytes
+    """Committed block id that seeds leader choice and broadcast order."""
+
+
+class EpochProof(NamedTuple):
+    """Why a block is an epoch's root: the 2-chain of the old epoch's certificates over it.
+
+    `child.parent == root`, `root_qc` certifies root, `child_qc` certifies child one view later.
+    """
+
+    root: Block
+    root_qc: QC
+    child: Block
+    child_qc: QC

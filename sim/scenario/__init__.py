@@ -1,0 +1,1 @@
+"""YAML in, validated Scenario out, or every error at file:line:column."""

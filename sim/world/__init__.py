@@ -1,0 +1,1 @@
+"""What surrounds the validators, as models without an event loop."""

@@ -1,0 +1,1 @@
+"""One million agents as columns: population, workload, stages, kernels."""

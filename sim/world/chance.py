@@ -1,0 +1,100 @@
+"""Chance: named streams for bulk draws, a stateless keyed hash for per-message draws.
+
+Owns every random number of a run. A stream is keyed by (seed, replicate, name), so that no part's
+draws move another's; a keyed draw is a function of (seed, replicate, purpose, a, b) alone, so that
+it depends neither on slices nor on order. The replicate seed depends on (seed, replicate) only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+_M1 = 0xBF58476D1CE4E5B9
+_M2 = 0x94D049BB133111EB
+
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """The source of all draws of one replicate."""
+
+    seed: int
+    replicate: int
+
+    def stream(self, name: str) -> np.random.Generator:
+        """Return a fresh Philox generator; the same name gives the same draws every time."""
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self._words(name))))
+
+    def key(self, purpose: str) -> int:
+        """Return the 64-bit key of a keyed draw."""
+        text = f"{self.seed}/{self.replicate}/{purpose}".encode()
+        return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
+
+    def _words(self, name: str) -> list[int]:
+        text = f"{self.seed}/{self.replicate}/stream/{name}".encode()
+        whole = hashlib.sha256(text).digest()
+        return [int.from_bytes(whole[i : i + 4], "big") for i in range(0, 32, 4)]
+
+
+def mix(key: int, a: int, b: int = 0) -> int:
+    """Hash (key, a, b) to 64 uniform bits: splitmix64's finaliser over each word in turn.
+
+    Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    """
+    z = (key ^ ((a + 1) * _GOLDEN)) & MASK
+    z = ((z ^ (z >> 30)) * _M1) & MASK
+    z = ((z ^ (z >> 27)) * _M2) & MASK
+    z = ((z ^ (z >> 31)) + (b + 1) * _GOLDEN) & MASK
+    z = ((z ^ (z >> 30)) * _M1) & MASK
+    z = ((z ^ (z >> 27)) * _M2) & MASK
+    return z ^ (z >> 31)
+
+
+def mix_array(key: int, a: NDArray[Any], b: NDArray[Any] | int = 0) -> U64:
+    """Hash elementwise; equal to `mix` bit for bit. `a`, `b`: integers, broadcastable."""
+    with np.errstate(over="ignore"):
+        golden = np.uint64(_GOLDEN)
+        first = np.asarray(a).astype(np.uint64)
+        second = np.asarray(b).astype(np.uint64)
+        z = np.uint64(key & MASK) ^ ((first + np.uint64(1)) * golden)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(_M1)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(_M2)
+        z = (z ^ (z >> np.uint64(31))) + (second + np.uint64(1)) * golden
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(_M1)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(_M2)
+        return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
+
+
+TABLE_BITS = 12
+"""A quantile table has 2**12 + 1 entries: 4,096 equal-probability cells."""
+_FRACTION_BITS = 16
+
+
+def interpolate(table: list[int], bits: int) -> int:
+    """Read an integer quantile table at 64 uniform bits, linear in between, in integers.
+
+    `table`: 2**TABLE_BITS + 1 non-decreasing integers; steps below 2**47.
+    """
+    cell = bits >> (64 - TABLE_BITS)
+    fraction = (bits >> (64 - TABLE_BITS - _FRACTION_BITS)) & ((1 << _FRACTION_BITS) - 1)
+    low = table[cell]
+    return low + (((table[cell + 1] - low) * fraction) >> _FRACTION_BITS)
+
+
+def interpolate_array(table: I64, bits: U64) -> I64:
+    """Elementwise `interpolate`; the same integers."""
+    cell = (bits >> np.uint64(64 - TABLE_BITS)).astype(np.int64)
+    fraction = (
+        (bits >> np.uint64(64 - TABLE_BITS - _FRACTION_BITS)) & np.uint64((1 << _FRACTION_BITS) - 1)
+    ).astype(np.int64)
+    low = table[cell]
+    return np.asarray(low + (((table[cell + 1] - low) * fraction) >> _FRACTION_BITS), np.int64)

@@ -1,0 +1,1 @@
+"""Signature suites, their costs and sizes."""

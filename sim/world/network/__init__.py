@@ -1,0 +1,1 @@
+"""Regions, delays, links, bandwidth: integer nanoseconds from frozen parameters."""

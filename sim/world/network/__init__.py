@@ -1,1 +1,1 @@
-"""Regions, delays, links, bandwidth: integer nanoseconds from frozen parameters."""
+"""Regions, latency, loss, links and how messages spread. No event loop, no chance of its own."""

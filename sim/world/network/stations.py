@@ -1,0 +1,306 @@
+"""Queueing stations of one validator: link lanes and CPU workers, exact, in integer nanoseconds.
+
+Owns: when a transmission or a job ends, given when it was handed in; busy and waiting time.
+Must not know: messages, validators, the event loop. Calls come in non-decreasing time; a station
+answers at once with the time of completion, because first-in-first-out service is fixed by the
+past alone.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heapreplace
+
+NS = 10**9
+PPM = 10**6
+GRID_NS = 100_000_000
+"""Cell of the simulated grid on which the lanes of a shared link measure each other."""
+MEMORY_CELLS = 64
+"""Cells of the past a lane remembers: its sibling's clock may lag by this much, not more."""
+
+
+def serialisation_ns(size_bytes: int, bits_per_s: int) -> int:
+    """Return ceil(8e9 x size / rate): the time to put `size_bytes` on the wire."""
+    return -(-size_bytes * 8 * NS // bits_per_s)
+
+
+class Lane:
+    """One FIFO transmitter with a reserved rate, exact.
+
+    A transmission starts when the lane is free and ends after its serialisation time. Under a
+    flow limit, each flow (a peer, say) is also a FIFO server of its own at that lower rate, which
+    the flow's transmissions pass at the same time: a limited flow never blocks the others.
+    """
+
+    __slots__ = (
+        "_flow_free_ns",
+        "bits_per_s",
+        "busy_ns",
+        "flow_bits_per_s",
+        "free_ns",
+        "longest_wait_ns",
+        "sent_bytes",
+        "served",
+        "wait_ns",
+    )
+
+    def __init__(self, bits_per_s: int, flow_bits_per_s: int | None = None) -> None:
+        self.set_rate(bits_per_s)
+        if flow_bits_per_s is not None and flow_bits_per_s < 1:
+            raise ValueError(f"flow limit {flow_bits_per_s} bit/s: need at least 1")
+        self.flow_bits_per_s = flow_bits_per_s
+        self._flow_free_ns: dict[int, int] = {}
+        self.free_ns = 0
+        self.served = 0
+        self.sent_bytes = 0
+        self.busy_ns = 0
+        self.wait_ns = 0
+        self.longest_wait_ns = 0
+
+    def set_rate(self, bits_per_s: int) -> None:
+        """Change the rate; it holds from the next start, what is on the wire keeps its end."""
+        if bits_per_s < 1:
+            raise ValueError(f"rate {bits_per_s} bit/s: need at least 1; block the link instead")
+        self.bits_per_s = bits_per_s
+
+    def send(self, now_ns: int, size_bytes: int, flow: int = 0) -> int:
+        """Hand in a transmission at `now_ns`; return when its last bit has left."""
+        service = -(-size_bytes * 8_000_000_000 // self.bits_per_s)
+        start = self.free_ns
+        if start > now_ns:
+            wait = start - now_ns
+            self.wait_ns += wait
+            if wait > self.longest_wait_ns:
+                self.longest_wait_ns = wait
+        else:
+            start = now_ns
+        self.free_ns = end = start + service
+        self.busy_ns += service
+        self.served += 1
+        self.sent_bytes += size_bytes
+        limit = self.flow_bits_per_s
+        if limit is None:
+            return end
+        return max(end, self._pace(now_ns, size_bytes, flow, limit))
+
+    def send_copies(self, now_ns: int, size_bytes: int, flows: list[int]) -> list[int]:
+        """Hand in one transmission of equal size for each flow, in that order; return all ends."""
+        send = self.send
+        return [send(now_ns, size_bytes, flow) for flow in flows]
+
+    def backlog_ns(self, now_ns: int) -> int:
+        """Return how long a transmission handed in now would wait."""
+        return max(0, self.free_ns - now_ns)
+
+    def clear(self, now_ns: int) -> None:
+        """Lose what is queued and on the wire (a crash); statistics keep what had been booked."""
+        self.busy_ns -= max(0, self.free_ns - now_ns)
+        self.free_ns = min(self.free_ns, now_ns)
+        self._flow_free_ns.clear()
+
+    def _pace(self, now_ns: int, size_bytes: int, flow: int, limit: int) -> int:
+        start = max(now_ns, self._flow_free_ns.get(flow, 0))
+        self._flow_free_ns[flow] = end = start - (-size_bytes * 8 * NS // limit)
+        return end
+
+
+class SharedLane(Lane):
+    """A lane that borrows what its sibling left unused in the previous grid cell.
+
+    In cell c of 100 simulated ms the lane's rate is its reserved rate plus the reserved rate that
+    the other lane did not use in cell c - 1. The rate is fixed for a transmission when it is
+    handed in. Bias, stated: the measure lags by a cell, so a sibling that wakes up gets its full
+    reserve while the loan still runs; the link is then overcommitted by at most that reserve for
+    at most one cell (plus what was handed in during it). A fluid fair share would not be, but it
+    would make each lane's past depend on the other's future.
+    """
+
+    __slots__ = ("_cell", "_used_bits", "reserved_bits_per_s", "sibling")
+
+    def __init__(self, bits_per_s: int, flow_bits_per_s: int | None = None) -> None:
+        super().__init__(bits_per_s, flow_bits_per_s)
+        self.reserved_bits_per_s = bits_per_s
+        self.sibling: SharedLane | None = None
+        self._cell = -1
+        self._used_bits: dict[int, int] = {}
+
+    def reserve(self, bits_per_s: int) -> None:
+        """Change the reserved rate (a throttle); holds from the next start."""
+        self.set_rate(bits_per_s)
+        self.reserved_bits_per_s = bits_per_s
+        self._cell = -1
+
+    def send(self, now_ns: int, size_bytes: int, flow: int = 0) -> int:
+        """Hand in a transmission at `now_ns`; return when its last bit has left."""
+        cell = now_ns // GRID_NS
+        if cell != self._cell:
+            self._enter(cell)
+        end = super().send(now_ns, size_bytes, flow)
+        self.charge(self.free_ns - serialisation_ns(size_bytes, self.bits_per_s), size_bytes)
+        return end
+
+    def charge(self, start_ns: int, size_bytes: int) -> None:
+        """Book a transmission's bits to the cells it spans, in proportion to time.
+
+        The lane books its own; a plane that solves this lane in arrays books here too, so that the
+        sibling sees the use.
+        """
+        bits = size_bytes * 8
+        end_ns = start_ns + serialisation_ns(size_bytes, self.bits_per_s)
+        first, last = start_ns // GRID_NS, max(start_ns, end_ns - 1) // GRID_NS
+        used = self._used_bits
+        for cell in range(first, last):
+            here = bits * ((cell + 1) * GRID_NS - max(start_ns, cell * GRID_NS))
+            share = here // (end_ns - start_ns)
+            used[cell] = used.get(cell, 0) + share
+            bits -= share
+            start_ns = (cell + 1) * GRID_NS
+        used[last] = used.get(last, 0) + bits
+
+    def rate_in(self, cell: int) -> int:
+        """Return the lane's rate in a grid cell, reserve and loan, in bit/s."""
+        sibling = self.sibling
+        if sibling is None or cell < 1:
+            return self.reserved_bits_per_s
+        used = sibling._used_bits.get(cell - 1, 0) * NS // GRID_NS
+        return self.reserved_bits_per_s + max(0, sibling.reserved_bits_per_s - used)
+
+    def clear(self, now_ns: int) -> None:
+        super().clear(now_ns)
+        cell = now_ns // GRID_NS
+        self._used_bits = {c: bits for c, bits in self._used_bits.items() if c <= cell}
+
+    def _enter(self, cell: int) -> None:
+        self._cell = cell
+        self.bits_per_s = self.rate_in(cell)
+        for old in [c for c in self._used_bits if c < cell - MEMORY_CELLS]:
+            del self._used_bits[old]
+
+
+class Link:
+    """One direction of a validator's access link: a consensus lane and an agents lane.
+
+    `isolated`: each lane has its share of the rate and nothing else. `shared`: see `SharedLane`.
+    `flow_bits_per_s` limits each flow of each lane; at or above the link's rate it never binds and
+    is dropped.
+    """
+
+    __slots__ = (
+        "agents",
+        "bits_per_s",
+        "consensus",
+        "consensus_share_ppm",
+        "flow_bits_per_s",
+        "lanes",
+    )
+
+    def __init__(
+        self,
+        bits_per_s: int,
+        *,
+        consensus_share_ppm: int = PPM // 2,
+        lanes: str = "isolated",
+        flow_bits_per_s: int | None = None,
+    ) -> None:
+        if lanes not in ("isolated", "shared"):
+            raise ValueError(f"lanes: {lanes}; need isolated or shared")
+        if not 0 < consensus_share_ppm < PPM:
+            raise ValueError(f"consensus share {consensus_share_ppm} ppm: need 1 to {PPM - 1}")
+        self.bits_per_s = bits_per_s
+        self.consensus_share_ppm = consensus_share_ppm
+        self.lanes = lanes
+        if flow_bits_per_s is not None and flow_bits_per_s >= bits_per_s:
+            flow_bits_per_s = None
+        self.flow_bits_per_s = flow_bits_per_s
+        reserve, rest = self._split(bits_per_s)
+        if lanes == "isolated":
+            self.consensus = Lane(reserve, flow_bits_per_s)
+            self.agents = Lane(rest, flow_bits_per_s)
+            return
+        consensus = SharedLane(reserve, flow_bits_per_s)
+        agents = SharedLane(rest, flow_bits_per_s)
+        consensus.sibling, agents.sibling = agents, consensus
+        self.consensus, self.agents = consensus, agents
+
+    def set_rate(self, bits_per_s: int) -> None:
+        """Change the link's rate (a throttle, or its end); both lanes keep their shares."""
+        rates = self._split(bits_per_s)
+        self.bits_per_s = bits_per_s
+        for lane, rate in zip((self.consensus, self.agents), rates, strict=True):
+            if isinstance(lane, SharedLane):
+                lane.reserve(rate)
+            else:
+                lane.set_rate(rate)
+
+    def clear(self, now_ns: int) -> None:
+        """Lose what both lanes hold (a crash)."""
+        self.consensus.clear(now_ns)
+        self.agents.clear(now_ns)
+
+    def _split(self, bits_per_s: int) -> tuple[int, int]:
+        reserve = bits_per_s * self.consensus_share_ppm // PPM
+        if reserve < 1 or bits_per_s - reserve < 1:
+            raise ValueError(f"rate {bits_per_s} bit/s is too low to be split into two lanes")
+        return reserve, bits_per_s - reserve
+
+
+class Cpu:
+    """c workers that serve jobs first in, first out, exact (Kiefer-Wolfowitz).
+
+    `slowdown_ppm` stretches service times (10**6 is none): a slow node, from the next start.
+    """
+
+    __slots__ = (
+        "_free_ns",
+        "busy_ns",
+        "longest_wait_ns",
+        "served",
+        "slowdown_ppm",
+        "wait_ns",
+        "workers",
+    )
+
+    def __init__(self, workers: int) -> None:
+        if workers < 1:
+            raise ValueError(f"workers: {workers}; need at least 1")
+        self.workers = workers
+        self._free_ns = [0] * workers
+        self.slowdown_ppm = PPM
+        self.served = 0
+        self.busy_ns = 0
+        self.wait_ns = 0
+        self.longest_wait_ns = 0
+
+    def serve(self, now_ns: int, service_ns: int) -> int:
+        """Hand in a job of `service_ns` at `now_ns`; return when it is done."""
+        if self.slowdown_ppm != PPM:
+            service_ns = -(-service_ns * self.slowdown_ppm // PPM)
+        free = self._free_ns
+        start = free[0]
+        if start > now_ns:
+            wait = start - now_ns
+            self.wait_ns += wait
+            if wait > self.longest_wait_ns:
+                self.longest_wait_ns = wait
+        else:
+            start = now_ns
+        end = start + service_ns
+        heapreplace(free, end)
+        self.busy_ns += service_ns
+        self.served += 1
+        return end
+
+    def set_slowdown(self, slowdown_ppm: int) -> None:
+        """Stretch service times from the next start; 2,000,000 is half speed."""
+        if slowdown_ppm < 1:
+            raise ValueError(f"slowdown {slowdown_ppm} ppm: need at least 1")
+        self.slowdown_ppm = slowdown_ppm
+
+    def backlog_ns(self, now_ns: int) -> int:
+        """Return how long a job handed in now would wait."""
+        return max(0, self._free_ns[0] - now_ns)
+
+    def clear(self, now_ns: int) -> None:
+        """Lose waiting and running jobs (a crash)."""
+        self.busy_ns -= sum(max(0, free - now_ns) for free in self._free_ns)
+        self._free_ns = [min(free, now_ns) for free in self._free_ns]
+        heapify(self._free_ns)

@@ -1,0 +1,225 @@
+"""The recorder: rows in, bounded buffers, part files, canonical tables at the end.
+
+Owns: the buffers of one replicate. Memory does not grow with duration: a buffer that is full is
+merged (where rows of one key add up) or written as a part file; `close` sorts the parts into one
+table each, piece by piece, and returns their digests. Must not know: what the rows mean.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from sim.record.digests import TableDigest, replicate_digest
+from sim.record.encode import RecordError, RowCheck, Vocabularies, frame_of
+from sim.record.store import PIECE_ROWS, write_frame, write_table
+from sim.record.tables import BY_NAME, DETAILS, Table, table_of
+
+BUFFER_ROWS = 1 << 16
+"""Rows that one table may hold in memory."""
+BUFFER_BYTES = 48 << 20
+"""Bytes that all tables together may hold in memory, at 8 bytes an integer and 64 an id."""
+
+_ROW_OVERHEAD_BYTES = 64
+"""Of a buffered row as a Python tuple, beside 40 bytes a value (sys.getsizeof, CPython 3.11)."""
+
+PARTS = "parts"
+
+
+class Sink(Protocol):
+    """Where rows go."""
+
+    def keeps(self, table: str) -> bool: ...
+
+    def append(self, table: str, columns: Mapping[str, Any]) -> None: ...
+
+    def append_row(self, table: str, **values: Any) -> None: ...
+
+
+class NullRecorder:
+    """Takes all rows and keeps none: for measuring what is not the recorder."""
+
+    def keeps(self, table: str) -> bool:
+        """Return False for every table there is."""
+        table_of(table)
+        return False
+
+    def append(self, table: str, columns: Mapping[str, Any]) -> None:
+        """Forget columns."""
+
+    def append_row(self, table: str, **values: Any) -> None:
+        """Forget a row."""
+
+
+class _Buffer:
+    """Rows of one table on their way to disk."""
+
+    __slots__ = ("bytes", "check", "frames", "frames_rows", "parts", "row_bytes", "rows", "table")
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.check = RowCheck(table)
+        self.rows: list[Sequence[Any]] = []
+        self.frames: list[pl.DataFrame] = []
+        self.frames_rows = 0
+        self.row_bytes = _ROW_OVERHEAD_BYTES + 40 * len(table.columns)
+        self.bytes = 0
+        self.parts: list[Path] = []
+
+    def height(self) -> int:
+        return len(self.rows) + self.frames_rows
+
+    def hold(self, frame: pl.DataFrame) -> None:
+        self.frames.append(frame)
+        self.frames_rows += frame.height
+        self.bytes += int(frame.estimated_size())
+
+    def take(self) -> pl.DataFrame | None:
+        """Empty the buffer into one frame, rows of one key merged."""
+        if self.rows:
+            self.frames.append(self.check.frame(self.rows))
+        frames, self.frames, self.rows = self.frames, [], []
+        self.frames_rows = self.bytes = 0
+        if not frames:
+            return None
+        frame = pl.concat(frames, rechunk=False)
+        return self.table.canonical(frame.lazy()).collect() if self.table.additive else frame
+
+
+class Recorder:
+    """Keep the tables of one replicate in `directory`.
+
+    `vocabularies` turn integer codes into words: by vocabulary name (`region`, `kind`, `reason`)
+    the words in the order of their codes. Use as a context manager, or call `close`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        detail: str = "blocks",
+        vocabularies: Vocabularies | None = None,
+        buffer_rows: int = BUFFER_ROWS,
+        buffer_bytes: int = BUFFER_BYTES,
+        piece_rows: int = PIECE_ROWS,
+    ) -> None:
+        if detail not in DETAILS:
+            raise ValueError(f"detail is one of {list(DETAILS)}, not {detail!r}")
+        self.directory = directory
+        self.detail = detail
+        self._vocabularies = dict(vocabularies or {})
+        self._buffer_rows = buffer_rows
+        self._buffer_bytes = buffer_bytes
+        self._piece_rows = piece_rows
+        self._held_bytes = 0
+        self._closed = False
+        self._buffers = {
+            name: _Buffer(table)
+            for name, table in BY_NAME.items()
+            if name != "runs" and table.kept_at(detail)
+        }
+        self._parts = directory / PARTS
+        self._parts.mkdir(parents=True, exist_ok=False)
+
+    def keeps(self, table: str) -> bool:
+        """Whether rows of a table are kept at this level of detail; KeyError on no such table."""
+        table_of(table)
+        return table in self._buffers
+
+    def append(self, table: str, columns: Mapping[str, Any]) -> None:
+        """Add columns of one length; a scalar int or str stands for a whole column.
+
+        Rows of a table that this detail does not keep are dropped. Values are checked and copied:
+        raises KeyError (no such table) and RecordError (rows that do not fit).
+        """
+        buffer = self._buffers.get(table)
+        if buffer is None:
+            self._refuse(table)
+            return
+        held = buffer.bytes
+        buffer.hold(frame_of(buffer.table, columns, self._vocabularies))
+        self._held_bytes += buffer.bytes - held
+        if buffer.height() >= self._buffer_rows or self._held_bytes >= self._buffer_bytes:
+            self._make_room(buffer)
+
+    def append_row(self, table: str, **values: Any) -> None:
+        """Add one row; the same checks as `append`."""
+        buffer = self._buffers.get(table)
+        if buffer is None:
+            self._refuse(table)
+            return
+        buffer.rows.append(buffer.check.row(values, self._vocabularies))
+        self._held_bytes += buffer.row_bytes
+        buffer.bytes += buffer.row_bytes
+        if buffer.height() >= self._buffer_rows or self._held_bytes >= self._buffer_bytes:
+            self._make_room(buffer)
+
+    def _refuse(self, table: str) -> None:
+        if self._closed:
+            raise RecordError("the recorder is closed")
+        if table_of(table).name == "runs":
+            raise RecordError("the table 'runs' is written by the run directory")
+
+    def _make_room(self, fullest: _Buffer) -> None:
+        """Shrink one buffer, or all of them where it is their sum that is too large."""
+        if self._held_bytes >= self._buffer_bytes:
+            for buffer in self._buffers.values():
+                self._write_part(buffer, merge_only=False)
+        else:
+            self._write_part(fullest, merge_only=fullest.table.additive)
+
+    def _write_part(self, buffer: _Buffer, *, merge_only: bool) -> None:
+        self._held_bytes -= buffer.bytes
+        frame = buffer.take()
+        if frame is None:
+            return
+        if merge_only and frame.height <= self._buffer_rows // 2:
+            buffer.hold(frame)
+            self._held_bytes += buffer.bytes
+            return
+        path = self._parts / f"{buffer.table.name}-{len(buffer.parts):06d}.parquet"
+        write_frame(path, frame)
+        buffer.parts.append(path)
+
+    def flush(self) -> None:
+        """Write all that is held, so that a reader of the part files sees it."""
+        for buffer in self._buffers.values():
+            self._write_part(buffer, merge_only=False)
+
+    def close(self) -> dict[str, TableDigest]:
+        """Write every table in canonical order, remove the parts, return rows and digests.
+
+        Tables without rows have a digest and no file. A second call raises RecordError.
+        """
+        if self._closed:
+            raise RecordError("the recorder is closed")
+        digests = {}
+        for name, buffer in self._buffers.items():
+            held = buffer.take()
+            sources = [pl.scan_parquet(path) for path in buffer.parts]
+            if held is not None:
+                sources.append(held.lazy())
+            rows = pl.concat(sources) if sources else pl.LazyFrame(schema=buffer.table.schema)
+            digests[name] = write_table(
+                self.directory / f"{name}.parquet", buffer.table, rows, self._piece_rows
+            )
+        self._closed = True
+        self._buffers = {}
+        shutil.rmtree(self._parts)
+        return digests
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if not self._closed:
+            self.close()
+
+
+def digest_of(tables: Mapping[str, TableDigest]) -> str:
+    """Digest of a replicate, from what `close` returned."""
+    return replicate_digest({name: table.digest for name, table in tables.items()})

@@ -1,0 +1,408 @@
+"""Run directories: written once, whole, and honest about how the run ended.
+
+Owns: the layout under the results root, the manifest, and `open_run`. Must not know: engines,
+scenarios' meaning, verdict rules; it is handed their texts and figures.
+
+    <root>/<scenario>/<UTC>-<digest>/
+        manifest.json      first file; state running, then complete, interrupted or failed
+        RUNNING            locked while the process lives; 64 KiB kept free for the last words
+        scenario.yaml      the resolved scenario
+        [point=NNN/]replicate=NNN/<table>.parquet
+        runs.parquet, summary.json
+        DONE               last file; state and digest
+
+A directory whose manifest says `running` and whose RUNNING nobody locks belonged to a process that
+died. Directories are never overwritten; nothing in them names an absolute path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from sim.record.digests import TableDigest, replicate_digest, run_digest
+from sim.record.encode import frame_of
+from sim.record.machine import (
+    cpu_time_ns,
+    hold_lock,
+    lock_is_held,
+    peak_memory_bytes,
+    platform_facts,
+    release_lock,
+    versions,
+)
+from sim.record.recorder import PARTS
+from sim.record.store import sync_folder, write_frame, write_json, write_text
+from sim.record.tables import BY_NAME, DETAILS, TABLES, table_of
+
+SCHEMA = "creto-sim-run/1"
+_BALLAST_BYTES = 64 << 10
+_STATES = ("complete", "interrupted", "failed")
+_ABSOLUTE = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"=:,]+[/\\])+")
+
+
+class RunError(Exception):
+    """A run directory that cannot be used, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicateResult:
+    """What one replicate of one point came to. `verdict`: met, violated, missed, inconclusive."""
+
+    point: int
+    replicate: int
+    state: str
+    verdict: str
+    simulated_ns: int
+    tables: Mapping[str, TableDigest]
+    metrics: Mapping[str, int | None] = field(default_factory=dict)
+    evidence: Sequence[str] = ()
+    wall_ns: int = 0
+    cpu_ns: int = 0
+    peak_memory_bytes: int = 0
+
+    @property
+    def digest(self) -> str:
+        return replicate_digest({name: table.digest for name, table in self.tables.items()})
+
+
+def portable(text: str) -> str:
+    """Reduce absolute paths in a text to their last part."""
+    return _ABSOLUTE.sub("", text)
+
+
+def replicate_folder(point: int | None, replicate: int) -> Path:
+    """Return the folder of a replicate inside a run; `point` is None without a sweep."""
+    leaf = Path(f"replicate={replicate:03d}")
+    return leaf if point is None else Path(f"point={point:03d}") / leaf
+
+
+class RunWriter:
+    """One run directory from its first file to its last. Make it with `RunWriter.start`."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any], *, swept: bool) -> None:
+        self.path = path
+        self._manifest = manifest
+        self._swept = swept
+        self._results: list[ReplicateResult] = []
+        self._wall_start_ns = time.monotonic_ns()
+        self._cpu_start_ns = cpu_time_ns()
+        self._lock = hold_lock(path / "RUNNING", _BALLAST_BYTES)
+
+    @classmethod
+    def start(
+        cls,
+        root: Path,
+        *,
+        scenario_name: str,
+        scenario_text: str,
+        scenario_digest: str,
+        seed: int,
+        detail: str,
+        command: Sequence[str],
+        points: int | None = None,
+        replicates: int = 1,
+    ) -> RunWriter:
+        """Make the directory and its manifest, before the first event.
+
+        `points` is None without a sweep. Raises OSError where the root cannot be written.
+        """
+        if detail not in DETAILS:
+            raise ValueError(f"detail is one of {list(DETAILS)}, not {detail!r}")
+        started = datetime.now(UTC)
+        name = re.sub(r"[^A-Za-z0-9._-]+", "_", scenario_name) or "scenario"
+        stem = f"{started:%Y%m%dT%H%M%SZ}-{scenario_digest[:8]}"
+        path = _fresh_folder(root / name, stem)
+        manifest = {
+            "schema": SCHEMA,
+            "state": "running",
+            "scenario": {"name": name, "digest": scenario_digest},
+            "seed": seed,
+            "detail": detail,
+            "points": points,
+            "replicates": replicates,
+            "command": [portable(argument) for argument in command],
+            "started_utc": f"{started:%Y-%m-%dT%H:%M:%SZ}",
+            "versions": versions(),
+            "platform": platform_facts(),
+        }
+        write_json(path / "manifest.json", manifest)
+        writer = cls(path, manifest, swept=points is not None)
+        write_text(path / "scenario.yaml", scenario_text)
+        return writer
+
+    def replicate_path(self, point: int, replicate: int) -> Path:
+        """Return the folder for a replicate's recorder; the recorder makes it."""
+        return self.path / replicate_folder(point if self._swept else None, replicate)
+
+    def add(self, result: ReplicateResult) -> None:
+        """Note what a replicate came to."""
+        self._results.append(result)
+
+    def finish(
+        self,
+        state: str,
+        *,
+        summary: Mapping[str, Any] | None = None,
+        verdict: str = "inconclusive",
+        error: BaseException | str | None = None,
+    ) -> str:
+        """Write runs.parquet, summary.json, the manifest and DONE; return the run's digest.
+
+        `state`: complete, interrupted or failed. After a failure what cannot be written any more
+        (a full disk) is left out; the manifest is tried last of all.
+        """
+        if state not in _STATES:
+            raise ValueError(f"state is one of {list(_STATES)}, not {state!r}")
+        results = sorted(self._results, key=lambda r: (r.point, r.replicate))
+        total = run_digest((r.point, r.replicate, r.digest) for r in results)
+        self._manifest |= {
+            "state": state,
+            "verdict": verdict,
+            "digest": total,
+            "digests": [
+                {
+                    "point": r.point,
+                    "replicate": r.replicate,
+                    "digest": r.digest,
+                    "tables": {
+                        n: {"rows": t.rows, "digest": t.digest} for n, t in r.tables.items()
+                    },
+                }
+                for r in results
+            ],
+            "finished_utc": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            "wall_ns": time.monotonic_ns() - self._wall_start_ns,
+            "cpu_ns": cpu_time_ns() - self._cpu_start_ns,
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+        if error is not None:
+            kind = "" if isinstance(error, str) else f"{type(error).__name__}: "
+            self._manifest["error"] = portable(f"{kind}{error}")
+        self._write_last(state, total, results, self._summary(results, summary, verdict))
+        return total
+
+    def _write_last(
+        self,
+        state: str,
+        total: str,
+        results: Sequence[ReplicateResult],
+        summary: Mapping[str, Any],
+    ) -> None:
+        done = self.path / "DONE"
+        if state == "failed":
+            # The disk may be full: free the ballast, say what happened, then what still fits.
+            release_lock(self._lock, self.path / "RUNNING")
+            write_json(self.path / "manifest.json", self._manifest)
+            with contextlib.suppress(Exception):
+                write_frame(self.path / "runs.parquet", self._runs_frame(results))
+                write_json(self.path / "summary.json", summary)
+                write_text(done, f"{state} {total}\n")
+        else:
+            write_frame(self.path / "runs.parquet", self._runs_frame(results))
+            write_json(self.path / "summary.json", summary)
+            write_json(self.path / "manifest.json", self._manifest)
+            write_text(done, f"{state} {total}\n")
+            release_lock(self._lock, self.path / "RUNNING")
+        _point_latest(self.path)
+
+    def _runs_frame(self, results: Sequence[ReplicateResult]) -> pl.DataFrame:
+        table = BY_NAME["runs"]
+        if not results:
+            return pl.DataFrame(schema=table.schema)
+        names = [n for n in table.names if n != "seed"]
+        columns: dict[str, Any] = {n: [getattr(r, n) for r in results] for n in names}
+        columns["seed"] = [self._manifest["seed"]] * len(results)
+        return frame_of(table, columns, {})
+
+    def _summary(
+        self,
+        results: Sequence[ReplicateResult],
+        extra: Mapping[str, Any] | None,
+        verdict: str,
+    ) -> dict[str, Any]:
+        return {
+            **(extra or {}),
+            "verdict": verdict,
+            "replicates": [
+                {
+                    "point": r.point,
+                    "replicate": r.replicate,
+                    "verdict": r.verdict,
+                    "metrics": dict(r.metrics),
+                    "evidence": [portable(line) for line in r.evidence],
+                }
+                for r in results
+            ],
+        }
+
+
+def _fresh_folder(parent: Path, stem: str) -> Path:
+    """Make a folder that was not there; a second run in one second gets a number."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 10_000):
+        path = parent / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        sync_folder(parent)
+        return path
+    raise RunError(f"{parent.name}: 9,999 runs of one scenario in one second")
+
+
+def _point_latest(path: Path) -> None:
+    """Let `latest` beside the run name it; a file system without links does without."""
+    link = path.parent / "latest"
+    temporary = path.parent / f".latest.{path.name}"
+    with contextlib.suppress(OSError):
+        temporary.symlink_to(path.name, target_is_directory=True)
+        os.replace(temporary, link)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished, running or dead run, as its directory tells it."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        """complete | interrupted | failed | running | died."""
+        stated = str(self.manifest["state"])
+        if stated == "failed" or (self.path / "DONE").exists():
+            return stated
+        return "running" if lock_is_held(self.path / "RUNNING") else "died"
+
+    @property
+    def detail(self) -> str:
+        return str(self.manifest["detail"])
+
+    @property
+    def digest(self) -> str | None:
+        """Digest over all replicates; None before the run has ended."""
+        value = self.manifest.get("digest")
+        return None if value is None else str(value)
+
+    @property
+    def verdict(self) -> str:
+        """met | violated | missed | inconclusive."""
+        return str(self.manifest.get("verdict", "inconclusive"))
+
+    @property
+    def scenario_text(self) -> str:
+        """The resolved scenario as YAML."""
+        return (self.path / "scenario.yaml").read_text(encoding="utf-8")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds; raises RunError before the run has ended."""
+        try:
+            text = (self.path / "summary.json").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise RunError(f"{self.path.name}: no summary yet, the run is {self.state}") from None
+        value: dict[str, Any] = json.loads(text)
+        return value
+
+    def replicates(self) -> tuple[tuple[int, int], ...]:
+        """The (point, replicate) pairs that have a folder, in order; point 0 without a sweep."""
+        found = []
+        for folder in self.path.glob("**/replicate=*"):
+            point = folder.parent.name.removeprefix("point=") if folder.parent != self.path else "0"
+            found.append((int(point), int(folder.name.removeprefix("replicate="))))
+        return tuple(sorted(found))
+
+    def digests(self) -> dict[tuple[int, int, str], TableDigest]:
+        """Rows and digest by (point, replicate, table), as the manifest has them."""
+        return {
+            (entry["point"], entry["replicate"], name): TableDigest(t["rows"], t["digest"])
+            for entry in self.manifest.get("digests", [])
+            for name, t in entry["tables"].items()
+        }
+
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that this run's detail keeps."""
+        return tuple(table.name for table in TABLES if table.kept_at(self.detail))
+
+    def table(
+        self, name: str, *, point: int | None = None, replicate: int | None = None
+    ) -> pl.LazyFrame:
+        """Return a table lazily, with columns `point` and `replicate` before its own.
+
+        All points and replicates unless one is named. What a dead run had flushed is there too.
+        Raises RunError for a table that this run's detail does not keep.
+        """
+        table = table_of(name)
+        if not table.kept_at(self.detail):
+            raise RunError(
+                f"table {name!r} is kept from detail {table.detail!r} on; "
+                f"this run was recorded with {self.detail!r}: run it with --detail {table.detail}"
+            )
+        if name == "runs":
+            return self._runs(point, replicate)
+        schema = {"point": pl.Int64, "replicate": pl.Int64, **table.schema}
+        frames = [pl.LazyFrame(schema=schema)]
+        for p, r in self.replicates():
+            if point not in (None, p) or replicate not in (None, r):
+                continue
+            rows = self._rows(name, p, r)
+            if rows is not None:
+                place = [pl.lit(p, pl.Int64).alias("point"), pl.lit(r, pl.Int64).alias("replicate")]
+                frames.append(rows.select(*place, *table.names))
+        return pl.concat(frames)
+
+    def _runs(self, point: int | None, replicate: int | None) -> pl.LazyFrame:
+        path = self.path / "runs.parquet"
+        if not path.exists():
+            raise RunError(f"{self.path.name}: no runs.parquet yet, the run is {self.state}")
+        rows = pl.scan_parquet(path)
+        if point is not None:
+            rows = rows.filter(pl.col("point") == point)
+        return rows if replicate is None else rows.filter(pl.col("replicate") == replicate)
+
+    def _rows(self, name: str, point: int, replicate: int) -> pl.LazyFrame | None:
+        swept = self.manifest.get("points") is not None
+        folder = self.path / replicate_folder(point if swept else None, replicate)
+        whole = folder / f"{name}.parquet"
+        if whole.is_dir():
+            return pl.concat([pl.scan_parquet(path) for path in sorted(whole.glob("*.parquet"))])
+        if whole.exists():
+            return pl.scan_parquet(whole)
+        parts = sorted((folder / PARTS).glob(f"{name}-*.parquet"))
+        if not parts:
+            return None
+        return table_of(name).canonical(pl.concat([pl.scan_parquet(path) for path in parts]))
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run directory (or a `latest` link to one) for reading.
+
+    Raises RunError where there is none, or where another program or version wrote it.
+    """
+    folder = Path(path)
+    file = folder / "manifest.json"
+    if not folder.is_dir():
+        raise RunError(f"{folder}: no such directory; `creto-sim run` prints the path of its run")
+    if not file.exists():
+        inside = sorted(child.name for child in folder.iterdir() if (child / file.name).exists())
+        hint = f"; it holds the runs {inside[-5:]}" if inside else ""
+        raise RunError(f"{folder}: not a run directory, it has no manifest.json{hint}")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{file}: not JSON: {error}") from None
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise RunError(f"{file}: schema {schema!r}; this version reads {SCHEMA!r}")
+    return Run(folder, manifest)

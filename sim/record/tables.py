@@ -1,0 +1,446 @@
+"""The one column dictionary: every table of a run, its columns, units and meanings.
+
+Owns: names, dtypes, vocabularies, how rows of one key merge, and from which level of detail a table
+is kept. The dtype checks, the digests and results/README.md come from here. To add a table, add one
+`Table` to `TABLES`. Must not know: who writes the rows, or where they are stored.
+
+Columns hold integers, 32-byte ids, and words. There are no floats and no nulls: where a value may
+be absent its meaning says which integer stands for that (-1 unless it says otherwise).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+Dtype = Literal["int", "uint", "id", "enum", "label"]
+Merge = Literal["key", "sum", "max"]
+
+DETAILS: tuple[str, ...] = ("rounds", "blocks", "messages")
+"""Levels of detail, least first; each keeps what the ones before it keep."""
+
+NO_ID = "0" * 64
+"""Stands for the absence of a 32-byte id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column. `merge` says what becomes of it when rows of one key meet."""
+
+    name: str
+    dtype: Dtype
+    meaning: str
+    values: tuple[str, ...] = ()
+    """The whole vocabulary of an `enum`, in the order of its integer codes."""
+    vocabulary: str = ""
+    """Which of the recorder's vocabularies turns integer codes of a `label` into words."""
+    merge: Merge = "key"
+    wall: bool = False
+    """Measured on the machine that ran: never part of a digest."""
+
+    @property
+    def storage(self) -> Any:
+        """The Polars dtype that is stored."""
+        if self.dtype == "enum":
+            return pl.Enum(self.values)
+        return {"int": pl.Int64, "uint": pl.UInt64, "id": pl.String, "label": pl.String}[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table: its columns in stored order, and the least detail that keeps it."""
+
+    name: str
+    meaning: str
+    detail: str
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def additive(self) -> bool:
+        """Whether rows of one key are merged, so that slices and part files cannot show."""
+        return any(column.merge != "key" for column in self.columns)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.columns if c.merge == "key" and not c.wall)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {column.name: column.storage for column in self.columns}
+
+    def column(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(f"table {self.name!r} has no column {name!r}; it has {list(self.names)}")
+
+    def kept_at(self, detail: str) -> bool:
+        return DETAILS.index(self.detail) <= DETAILS.index(detail)
+
+    def canonical(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Merge rows of one key and sort by every column that is not wall-clock.
+
+        The result depends on the multiset of rows only: not on their order, part files or slices.
+        """
+        if self.additive:
+            rows = rows.group_by(self.keys).agg(
+                [
+                    pl.col(c.name).sum() if c.merge == "sum" else pl.col(c.name).max()
+                    for c in self.columns
+                    if c.merge != "key"
+                ]
+            )
+        order = [c.name for c in self.columns if not c.wall]
+        return rows.select(self.names).sort(order)
+
+
+def _int(name: str, meaning: str) -> Column:
+    return Column(name, "int", meaning)
+
+
+def _sum(name: str, meaning: str) -> Column:
+    return Column(name, "int", meaning, merge="sum")
+
+
+def _id(name: str, meaning: str) -> Column:
+    return Column(name, "id", meaning)
+
+
+def _enum(name: str, values: str, meaning: str) -> Column:
+    return Column(name, "enum", meaning, tuple(values.split()))
+
+
+def _label(name: str, meaning: str, vocabulary: str = "") -> Column:
+    return Column(name, "label", meaning, vocabulary=vocabulary)
+
+
+def _wall(name: str, meaning: str) -> Column:
+    return Column(name, "int", meaning, wall=True)
+
+
+_TIME = _int("time_ns", "simulated time")
+_SECOND = _int("second", "simulated second in which it happened: floor(time_ns / 10^9)")
+_NODE = _int("node", "validator that saw it")
+_EPOCH = _int("epoch", "epoch, from 0")
+_VIEW = _int("view", "view within the epoch, from 1")
+_HEIGHT = _int("height", "height of the block; genesis is 0")
+_BLOCK = _id("block", "block id")
+_REASON = _label("reason", "reason code")
+_KIND = _label("kind", "kind of message: see the vocabulary below", "kind")
+_FROM = _label("source_region", "region of the sender", "region")
+_TO = _label("destination_region", "region of the receiver", "region")
+
+TABLES: tuple[Table, ...] = (
+    Table(
+        "runs",
+        "One row a replicate of a point of the sweep; in `runs.parquet` beside the manifest.",
+        "rounds",
+        (
+            _int("point", "point of the sweep, from 0"),
+            _int("replicate", "replicate, from 0"),
+            Column("seed", "uint", "root seed; the replicate's own follows from both"),
+            _enum("state", "complete interrupted failed", "how the replicate ended"),
+            _enum("verdict", "met violated missed inconclusive", "verdict of the replicate"),
+            _int("simulated_ns", "simulated time reached"),
+            _id("digest", "digest of the replicate's tables"),
+            _wall("wall_ns", "wall time taken"),
+            _wall("cpu_ns", "CPU time taken, all threads"),
+            _wall("peak_memory_bytes", "largest resident set of the process so far"),
+        ),
+    ),
+    Table(
+        "blocks",
+        "One row a block, when its fate is known (committed, discarded) or the run ends (pending).",
+        "rounds",
+        (
+            _HEIGHT,
+            _BLOCK,
+            _id("parent", "parent's id"),
+            _EPOCH,
+            _VIEW,
+            _int("proposer", "validator that proposed it"),
+            _int("justify_view", "view of the certificate it extends"),
+            _enum("status", "committed orphaned tail pending", "fate; tail: discarded epoch tail"),
+            _int("proposed_ns", "when its proposer sent it"),
+            _int("certified_ns", "when its certificate was first formed; -1 never"),
+            _int("committed_ns", "first commit by an honest validator; -1 never"),
+            _int("quorum_committed_ns", "when validators of quorum weight had it; -1 never"),
+            _int("transactions", "agent transactions referenced"),
+            _int("batches", "payload references"),
+            _int("payload_bytes", "bytes of the referenced batches"),
+            _int("size_bytes", "bytes of the proposal on the wire, certificates included"),
+            _int("operations", "validator operations"),
+            _int("late_votes", "late votes credited"),
+            _int("evidence", "offences proved"),
+        ),
+    ),
+    Table(
+        "commits",
+        "One row a block and validator that committed it.",
+        "blocks",
+        (_TIME, _NODE, _EPOCH, _VIEW, _HEIGHT, _BLOCK, _id("state", "ledger digest after it")),
+    ),
+    Table(
+        "certificates",
+        "One row a certificate when a collector first forms it.",
+        "rounds",
+        (
+            _TIME,
+            _enum("kind", "quorum timeout", "quorum certificate or timeout certificate"),
+            _int("collector", "validator that formed it"),
+            _EPOCH,
+            _VIEW,
+            _id("block", "certified block; zeros for a timeout certificate"),
+            _int("signers", "signatures it carries"),
+            _int("weight", "weight of the signers, in the epoch's units"),
+            _int("quorum", "weight it needed"),
+            _int("size_bytes", "bytes on the wire"),
+        ),
+    ),
+    Table(
+        "views",
+        "One row a validator and view that it entered.",
+        "blocks",
+        (
+            _TIME,
+            _NODE,
+            _EPOCH,
+            _VIEW,
+            _enum("reason", "certificate timeout epoch sync", "what took it there"),
+        ),
+    ),
+    Table(
+        "forks",
+        "One row a fork that a validator saw, and one a reconciliation.",
+        "rounds",
+        (
+            _TIME,
+            _NODE,
+            _enum("event", "forked reconciled", "what happened"),
+            _enum(
+                "kind",
+                "equivocation view_change partition amnesia finality none",
+                "kind of the fork; none for a reconciliation",
+            ),
+            _id("parent", "last common block; zeros for a reconciliation"),
+            _id("first", "lowest branch id"),
+            _id("second", "next branch id; zeros where there is one"),
+            _int("branches", "live branches, or orphaned blocks of a reconciliation"),
+            _int("depth", "blocks undone by a reconciliation; 0 for a fork"),
+            _int("returned", "transactions returned to the mempool; 0 for a fork"),
+        ),
+    ),
+    Table(
+        "evidence",
+        "One row an accusation (first accuser) and one a punishment on the committed chain.",
+        "rounds",
+        (
+            _TIME,
+            _NODE,
+            _enum("event", "accused punished", "what happened"),
+            _enum("kind", "double_vote double_proposal stale_timeout tc_rule", "offence"),
+            _int("offender", "validator that signed both statements"),
+            _int("epoch", "epoch of the offence"),
+            _int("view", "view of the offence"),
+            _int("height", "height of the punishing block; -1 for an accusation"),
+            _int("slashed", "stake burned; 0 for an accusation"),
+        ),
+    ),
+    Table(
+        "levels",
+        "One row a change of the quorum level.",
+        "rounds",
+        (
+            _TIME,
+            _int("epoch", "first epoch at the new level"),
+            _int("old_level", "level before: 0, 1, 2 for 67 %, 75 %, 82 %"),
+            _int("new_level", "level after"),
+            _REASON,
+        ),
+    ),
+    Table(
+        "epochs",
+        "One row an epoch, with what it pins and the signals that its blocks gave.",
+        "rounds",
+        (
+            _EPOCH,
+            _id("root", "id of its root block"),
+            _int("root_height", "height of its root block"),
+            _int("started_ns", "when the first validator entered it"),
+            _int("members", "validators with a vote"),
+            _int("total_weight", "sum of the weights, W"),
+            _int("quorum", "least weight of a certificate, ceil(q W)"),
+            _int("level", "quorum level: 0, 1, 2 for 67 %, 75 %, 82 %"),
+            _int("effective_cap_ppm", "largest share that the cap allows one validator"),
+            _id("weights_digest", "digest of the weight table"),
+            _int("proven_weight", "weight of validators convicted in the epoch before"),
+            _int("timeouts", "views that timed out in the epoch before"),
+            _int("committed_blocks", "blocks committed in the epoch before"),
+            _int("missed_weight", "weight that missed its votes in the epoch before"),
+        ),
+    ),
+    Table(
+        "validators",
+        "One row a validator and epoch, as the ledger stood when the epoch was fixed.",
+        "rounds",
+        (
+            _EPOCH,
+            _int("validator", "index of the identity"),
+            _label("region", "its region", "region"),
+            _int("member", "1 with a vote in this epoch, else 0"),
+            _int("weight", "its weight, in units of the epoch's total"),
+            _int("stake", "bonded stake"),
+            _int("unbonding", "stake that waits out the unbonding delay"),
+            _int("reputation", "reputation, fixed point of the ledger"),
+            _int("uptime", "uptime, fixed point of the ledger"),
+            _int("jailed", "1 while jailed, else 0"),
+        ),
+    ),
+    Table(
+        "operations",
+        "One row a step of a validator operation: handed in, applied or refused.",
+        "rounds",
+        (
+            _TIME,
+            _int("validator", "validator it concerns"),
+            _enum("kind", "register top_up unbond unjail", "operation"),
+            _int("amount", "stake units; 0 where it has none"),
+            _int("nonce", "makes each operation apply once"),
+            _enum("event", "submitted applied refused", "what happened"),
+            _int("height", "height of the block that decided; -1 when handed in"),
+            _label("reason", "why it was refused; empty otherwise"),
+        ),
+    ),
+    Table(
+        "rejections",
+        "Votes not given, messages refused and queue overflows, counted.",
+        "rounds",
+        (
+            _SECOND,
+            _NODE,
+            _enum("event", "rejected no_vote dropped", "what happened"),
+            _label("what", "kind of message, or the queue"),
+            _REASON,
+            _sum("count", "how often"),
+        ),
+    ),
+    Table(
+        "stations",
+        "Load of each station by second.",
+        "rounds",
+        (
+            _SECOND,
+            _label("class", "uplink, downlink, cpu, ingress, egress, shard, ...", "station"),
+            _enum("lane", "consensus agents", "which lane of it"),
+            _int("station", "validator that owns it"),
+            _sum("served", "jobs whose service began"),
+            _sum("busy_ns", "service time given, all servers"),
+            _sum("waited_ns", "waiting time of the served"),
+            Column("queue_max", "int", "longest queue met by an arrival", merge="max"),
+            _sum("dropped", "jobs refused by a full queue or lost in a crash"),
+        ),
+    ),
+    Table(
+        "traffic",
+        "Messages by second, kind, region pair and outcome; by the time of the outcome.",
+        "rounds",
+        (
+            _SECOND,
+            _enum("lane", "consensus agents", "validators' messages or agents'"),
+            _KIND,
+            _FROM,
+            _TO,
+            _enum("outcome", "offered delivered stored retried dropped", "what happened"),
+            _label("reason", "why it was dropped or retried; empty otherwise", "reason"),
+            _sum("messages", "how many"),
+            _sum("bytes", "their bytes on the wire"),
+        ),
+    ),
+    Table(
+        "latency",
+        "Latency histograms by the second in which the message finished.",
+        "rounds",
+        (
+            _SECOND,
+            _KIND,
+            _FROM,
+            _TO,
+            _int("bucket", "logarithmic bucket, 32 an octave: see below"),
+            _sum("count", "messages in the bucket"),
+        ),
+    ),
+    Table(
+        "samples",
+        "Exact times of single messages, chosen by a keyed hash of the message id.",
+        "messages",
+        (
+            Column("message", "uint", "message id"),
+            _KIND,
+            Column("source", "uint", "sending agent"),
+            Column("destination", "uint", "receiving agent; 0 where there is none"),
+            _FROM,
+            _TO,
+            _int("created_ns", "when it was offered"),
+            _int("finished_ns", "when it was delivered, committed, stored or dropped"),
+            _enum("outcome", "delivered stored dropped", "how it ended"),
+            _label("reason", "why it was dropped; empty otherwise", "reason"),
+            _int("attempts", "tries it took"),
+            _int("size_bytes", "bytes on the wire"),
+        ),
+    ),
+    Table(
+        "faults",
+        "One row when a fault or an attack begins, and one when it ends.",
+        "rounds",
+        (
+            _TIME,
+            _enum("source", "fault adversary", "injected fault or attacker"),
+            _int("index", "its place in the scenario's list, from 0"),
+            _label("kind", "kind, as the scenario names it"),
+            _enum("event", "begin end", "which end of it"),
+            _int("node", "validator that it strikes; -1 where it is not one"),
+            _label("target", "region, zone, link or lane that it strikes; empty otherwise"),
+        ),
+    ),
+    Table(
+        "violations",
+        "One row a kind of broken invariant, at its first occurrence.",
+        "rounds",
+        (
+            _label("monitor", "monitor that fired"),
+            _TIME,
+            _int("node", "validator concerned; -1 where it is not one"),
+            _int("count", "occurrences in the whole run"),
+            _int("window_from_ns", "start of the window that replays it"),
+            _int("window_to_ns", "end of that window"),
+            _label("proof", "what was seen, as JSON with sorted keys"),
+        ),
+    ),
+)
+
+BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}
+
+KINDS: dict[str, str] = {
+    "message": "direct message between agents; latency: offered to delivered",
+    "transaction": "agent transaction; latency: offered to committed",
+    "lookup_id": "lookup of an agent by id; latency: asked to answered",
+    "lookup_capability": "lookup by capability; latency: asked to answered",
+    "registration": "registration of an agent; latency: asked to confirmed",
+    "renewal": "renewal of a lease; latency: asked to confirmed",
+    "block": "block; latency: proposed to first committed (source and destination: its proposer's)",
+}
+"""Kinds that summaries know by name. Consensus messages go by the snake case of their class."""
+
+
+def table_of(name: str) -> Table:
+    """Look a table up; raises KeyError with the names there are."""
+    try:
+        return BY_NAME[name]
+    except KeyError:
+        raise KeyError(f"no table {name!r}; there are {sorted(BY_NAME)}") from None

@@ -1,0 +1,234 @@
+"""Execute the effects of validators under SimPy, and feed them events.
+
+Owns the dispatch from effect to action, timers, what is persisted, and the answers to payload and
+block requests. The core runs unchanged: this file and `sim.live` are the only places that differ
+between a simulation and real sockets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import simpy
+from simpy.events import NORMAL
+
+from sim.engine.node import Node
+from sim.engine.payload import Payload
+from sim.engine.transport import Transport
+from sim.protocol.effects import (
+    Broadcast,
+    Certified,
+    Dropped,
+    Effect,
+    Observation,
+    Persist,
+    RequestBlocks,
+    RequestPayload,
+    Send,
+    SetTimer,
+)
+from sim.protocol.events import (
+    BlocksReceived,
+    Event,
+    MessageReceived,
+    PayloadReady,
+    TimerFired,
+)
+from sim.protocol.messages import (
+    BlocksRequest,
+    BlocksResponse,
+    Message,
+    Proposal,
+    TimeoutMessage,
+    VoteMessage,
+    wire_size_bytes,
+)
+from sim.world.adversary import Later
+from sim.world.crypto.signer import Signer
+
+_SIGNED_BY_SENDER = (Proposal, TimeoutMessage, VoteMessage)
+
+
+class Driver:
+    """Drive all validators of one run.
+
+    `observe(node, now_ns, observation)` sees every observation in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        env: simpy.Environment,
+        nodes: list[Node],
+        payload: Payload,
+        signer: Signer,
+        signature_bytes: int,
+        observe: Callable[[int, int, Observation], None],
+    ) -> None:
+        self.env = env
+        self.nodes = nodes
+        self.payload = payload
+        self.signer = signer
+        self.signature_bytes = signature_bytes
+        self.observe = observe
+        self.transport: Transport
+        self.handled = 0
+        self._on_timer = (self._timer_due,)
+        self._on_wake = (self._woken,)
+        self._on_release = (self._released,)
+        self._actions: dict[type, Callable[[Node, Any], None]] = {
+            Send: self._send,
+            Broadcast: self._broadcast,
+            SetTimer: self._set_timer,
+            Persist: self._persist,
+            RequestPayload: self._request_payload,
+            RequestBlocks: self._request_blocks,
+        }
+        self._answers: deque[tuple[Node, Event]] = deque()
+
+    # -- events in ----------------------------------------------------------------------------
+
+    def deliver(self, node: Node, sender: int, message: Message, verified: bool) -> None:
+        """Hand a message that arrived to the core of `node`."""
+        if verified and self.signer.checks and sender != node.id:
+            verified = self.signer.verify(message)
+        if type(message) is BlocksResponse:
+            self.handle(node, BlocksReceived(sender, message, verified))
+        else:
+            self.handle(node, MessageReceived(sender, message, verified))
+
+    def handle(self, node: Node, event: Event) -> None:
+        """Let `node` handle one event and carry out what it asks, answers included."""
+        self.handled += 1
+        effects = node.validator.handle(event, self.env.now)
+        if effects:
+            self.execute(node, effects)
+        while self._answers:
+            other, answer = self._answers.popleft()
+            self.execute(other, other.validator.handle(answer, self.env.now))
+
+    def execute(self, node: Node, effects: list[Effect]) -> None:
+        """Carry out `effects` in order; an adversary's mind edits them first."""
+        if node.mind is not None:
+            edited = node.mind.edit(node.id, list(effects), self.env.now)
+            effects = [e for e in edited if not isinstance(e, Later)]
+            for held in edited:
+                if isinstance(held, Later):
+                    self._hold_back(node, held)
+        actions = self._actions
+        for effect in effects:
+            action = actions.get(type(effect))
+            if action is not None:
+                action(node, effect)
+            else:
+                self._observed(node, effect)
+
+    def _hold_back(self, node: Node, held: Later) -> None:
+        event = simpy.Event(self.env)
+        event._ok = True
+        event._value = (node, node.life, held.effect)
+        event.callbacks = self._on_release  # type: ignore[assignment]
+        self.env.schedule(event, NORMAL, held.delay_ns)
+
+    def _released(self, event: Any) -> None:
+        node, life, effect = event._value
+        if node.up and life == node.life:
+            self._actions[type(effect)](node, effect)
+
+    # -- effects out --------------------------------------------------------------------------
+
+    def _observed(self, node: Node, effect: Any) -> None:
+        if type(effect) is Certified:
+            # Who collected a certificate has verified its signatures one by one.
+            self.transport.remember(node, ((effect.qc.id(), 0),))
+        elif type(effect) is Dropped and effect.refs:
+            self.payload.give_back(node.id, effect.refs)
+        self.observe(node.id, self.env.now, effect)
+
+    def _send(self, node: Node, effect: Send) -> None:
+        message, ready = self._signed(node, effect.message)
+        if effect.to == node.id:
+            self.transport.loop_back(node, message, ready)
+            return
+        size = wire_size_bytes(message, self.signature_bytes)
+        self.transport.send(node, effect.to, message, size, ready)
+
+    def _broadcast(self, node: Node, effect: Broadcast) -> None:
+        message, ready = self._signed(node, effect.message)
+        size = wire_size_bytes(message, self.signature_bytes)
+        self.transport.broadcast(node, message, size, ready)
+
+    def _signed(self, node: Node, message: Message) -> tuple[Message, int]:
+        """Sign what is the sender's own and not yet signed; charge its computer for it."""
+        if type(message) not in _SIGNED_BY_SENDER or not self.signer.owes(node.id, message):
+            return message, self.env.now
+        return self.signer.sign(node.id, message), self.transport.sign(node, 1)
+
+    def _set_timer(self, node: Node, effect: SetTimer) -> None:
+        """Arm the latest timer of its purpose; a superseded one never reaches the core.
+
+        One SimPy event a purpose counts at a time: when it fires early it is scheduled again.
+        """
+        purpose = effect.timer_id[2]
+        due = self.env.now + effect.delay_ns
+        pending = node.timers.get(purpose)
+        if pending is None or pending[2] > due:
+            self._schedule_timer(node, effect.timer_id, due)
+        else:
+            node.timers[purpose] = (effect.timer_id, due, pending[2])
+
+    def _schedule_timer(self, node: Node, timer_id: tuple[int, int, str], due: int) -> None:
+        node.timers[timer_id[2]] = (timer_id, due, due)
+        event = simpy.Event(self.env)
+        event._ok = True
+        event._value = (node, node.life, timer_id[2], due)
+        event.callbacks = self._on_timer  # type: ignore[assignment]
+        self.env.schedule(event, NORMAL, due - self.env.now)
+
+    def _timer_due(self, event: Any) -> None:
+        node, life, purpose, wake = event._value
+        armed = node.timers.get(purpose)
+        if not node.up or life != node.life or armed is None or armed[2] != wake:
+            return
+        timer_id, due, _ = armed
+        if due > self.env.now:
+            self._schedule_timer(node, timer_id, due)
+            return
+        del node.timers[purpose]
+        self.handle(node, TimerFired(timer_id))
+
+    def _persist(self, node: Node, effect: Persist) -> None:
+        node.persisted = effect.state
+
+    def _request_payload(self, node: Node, effect: RequestPayload) -> None:
+        now = self.env.now
+        if not effect.refs:
+            refs = self.payload.new_refs(node.id, now)
+            self._answers.append((node, PayloadReady(refs, effect.request_id)))
+            return
+        ready = self.payload.ready_ns(node.id, effect.refs, now)
+        answer = PayloadReady(effect.refs, effect.request_id)
+        if ready <= now:
+            self._answers.append((node, answer))
+        else:
+            self.at(node, ready, answer)
+
+    def at(self, node: Node, when_ns: int, answer: Event) -> None:
+        """Deliver `answer` to the core of `node` at `when_ns`, if it lives on until then."""
+        event = simpy.Event(self.env)
+        event._ok = True
+        event._value = (node, node.life, answer)
+        event.callbacks = self._on_wake  # type: ignore[assignment]
+        self.env.schedule(event, NORMAL, when_ns - self.env.now)
+
+    def _woken(self, event: Any) -> None:
+        node, life, answer = event._value
+        if node.up and life == node.life:
+            self.handle(node, answer)
+
+    def _request_blocks(self, node: Node, effect: RequestBlocks) -> None:
+        request = BlocksRequest(effect.wanted, effect.above_height, effect.epoch)
+        size = wire_size_bytes(request, self.signature_bytes)
+        self.transport.send(node, effect.peer, request, size, self.env.now)

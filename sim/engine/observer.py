@@ -1,0 +1,414 @@
+"""Turn what validators observe into rows: blocks and their fate, certificates, epochs, offences.
+
+Owns one record a block while its fate is open, and the sets that make a row appear once though
+150 validators saw the same thing. Everything kept is bounded by the blocks in flight.
+Must not judge: that is the monitors' part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim.protocol.effects import (
+    Accused,
+    Certified,
+    Committed,
+    Dropped,
+    EpochChanged,
+    Forked,
+    LevelChanged,
+    NoVote,
+    Observation,
+    Reconciled,
+    Rejected,
+    ViewChanged,
+)
+from sim.protocol.ledger import Ledger
+from sim.protocol.messages import Proposal
+from sim.protocol.types import Block, BlockId, EpochParameters
+from sim.record.recorder import Recorder
+from sim.record.tables import NO_ID
+
+_SECOND = 1_000_000_000
+_SETTLED_AFTER = 64
+"""Heights below the highest commit after which an uncommitted block's fate is written."""
+
+
+@dataclass(slots=True)
+class _Fate:
+    """What is known of one block while it may still change."""
+
+    block: Block
+    size_bytes: int
+    proposed_ns: int
+    certified_ns: int = -1
+    committed_ns: int = -1
+    quorum_ns: int = -1
+    weight: int = 0
+    status: str = "pending"
+    committers: int = 0
+    _: Any = field(default=None, repr=False)
+
+
+class Observer:
+    """Write the tables of the validators. `observe` has the driver's signature.
+
+    `honest`: bitmap of validators that no adversary owns. `first_commit(block, now_ns)` is called
+    once a block, at its first commit by an honest validator, in chain order.
+    """
+
+    def __init__(
+        self,
+        *,
+        recorder: Recorder,
+        ledger: Ledger,
+        honest: int,
+        regions: tuple[str, ...],
+        signature_bytes: int,
+        first_commit: Callable[[Block, int], None],
+    ) -> None:
+        self._row = recorder.append_row
+        self._recorder = recorder
+        self._ledger = ledger
+        self._honest = honest
+        self._regions = regions
+        self._signature_bytes = signature_bytes
+        self._first_commit = first_commit
+        self._fates: dict[BlockId, _Fate] = {}
+        self._highest = 0
+        self._epochs: dict[int, EpochParameters] = {}
+        self._once: dict[tuple[object, ...], None] = {}
+        self._counts: dict[tuple[str, int, str, str], int] = {}
+        self._handlers: dict[type, Callable[[int, int, Any], None]] = {
+            Certified: self._certified,
+            Committed: self._committed,
+            ViewChanged: self._view_changed,
+            EpochChanged: self._epoch_changed,
+            LevelChanged: self._level_changed,
+            Forked: self._forked,
+            Reconciled: self._reconciled,
+            Accused: self._accused,
+            NoVote: self._no_vote,
+            Rejected: self._rejected,
+            Dropped: self._dropped,
+        }
+        self.keeps_views = recorder.keeps("views")
+        self.keeps_commits = recorder.keeps("commits")
+        self.blocks_committed = 0
+        self.transactions_committed = 0
+
+    def observe(self, node: int, now_ns: int, observation: Observation) -> None:
+        """Record one observation of validator `node`."""
+        self._handlers[type(observation)](node, now_ns, observation)
+
+    def proposed(self, proposal: Proposal, now_ns: int, size_bytes: int) -> None:
+        """Note a proposal as it leaves its proposer."""
+        block = proposal.block
+        if block.id not in self._fates:
+            self._fates[block.id] = _Fate(block, size_bytes, now_ns)
+
+    def _new(self, *key: object) -> bool:
+        if key in self._once:
+            return False
+        self._once[key] = None
+        if len(self._once) > 65_536:
+            del self._once[next(iter(self._once))]
+        return True
+
+    # -- chain --------------------------------------------------------------------------------
+
+    def _certified(self, node: int, now_ns: int, seen: Certified) -> None:
+        qc = seen.qc
+        fate = self._fates.get(qc.block)
+        if fate is not None and fate.certified_ns < 0:
+            fate.certified_ns = now_ns
+        if not self._new("qc", qc.epoch, qc.view, qc.block):
+            return
+        signers = qc.signers.bit_count()
+        self._row(
+            "certificates",
+            time_ns=now_ns,
+            kind="quorum",
+            collector=node,
+            epoch=qc.epoch,
+            view=qc.view,
+            block=qc.block.hex(),
+            signers=signers,
+            weight=seen.weight,
+            quorum=self._epochs[qc.epoch].quorum if qc.epoch in self._epochs else 0,
+            size_bytes=signers * self._signature_bytes,
+        )
+
+    def _committed(self, node: int, now_ns: int, seen: Committed) -> None:
+        if self.keeps_commits:
+            self._row(
+                "commits",
+                time_ns=now_ns,
+                node=node,
+                epoch=seen.epoch,
+                view=seen.view,
+                height=seen.height,
+                block=seen.block.hex(),
+                state=seen.state.hex(),
+            )
+        if not self._honest >> node & 1:
+            return
+        fate = self._fates.get(seen.block)
+        if fate is None:
+            return
+        epoch = self._epochs.get(seen.epoch)
+        if fate.committed_ns < 0:
+            fate.committed_ns = now_ns
+            fate.status = "committed"
+            self.blocks_committed += 1
+            self._highest = max(self._highest, seen.height)
+            self._after_first_commit(fate, now_ns)
+        if epoch is not None and fate.quorum_ns < 0:
+            fate.weight += epoch.weights.weights[node] if node < len(epoch.weights.weights) else 0
+            if fate.weight >= epoch.quorum:
+                fate.quorum_ns = now_ns
+        if seen.height == self._highest:
+            self._settle()
+
+    def _after_first_commit(self, fate: _Fate, now_ns: int) -> None:
+        block = fate.block
+        self.transactions_committed += sum(ref.tx_count for ref in block.payload)
+        self._recorder.latency(
+            "block",
+            self._regions[block.proposer],
+            self._regions[block.proposer],
+            now_ns,
+            now_ns - fate.proposed_ns,
+        )
+        self._first_commit(block, now_ns)
+        before = self._ledger.state(block.parent)
+        after = self._ledger.state(block.id)
+        for evidence in block.evidence:
+            offender = evidence.offender
+            lost = before.stake_of(offender) - after.stake_of(offender)
+            self._row(
+                "evidence",
+                time_ns=now_ns,
+                node=block.proposer,
+                event="punished",
+                kind=evidence.kind,
+                offender=offender,
+                epoch=evidence.epoch,
+                view=evidence.view,
+                height=block.height,
+                slashed=max(0, lost),
+            )
+        for operation in block.operations:
+            applied = after.nonces[operation.validator] > before.nonces[operation.validator]
+            self._row(
+                "operations",
+                time_ns=now_ns,
+                validator=operation.validator,
+                kind=operation.kind,
+                amount=operation.amount,
+                nonce=operation.nonce,
+                event="applied" if applied else "refused",
+                height=block.height,
+                reason="" if applied else "no_effect",
+            )
+
+    def _settle(self) -> None:
+        """Write and forget blocks far enough below the highest commit."""
+        limit = self._highest - _SETTLED_AFTER
+        done = [key for key, fate in self._fates.items() if fate.block.height <= limit]
+        for key in done:
+            fate = self._fates.pop(key)
+            if fate.status == "pending":
+                fate.status = "tail" if self._is_tail(fate.block) else "orphaned"
+            self._write(fate)
+
+    def _is_tail(self, block: Block) -> bool:
+        following = self._epochs.get(block.epoch + 1)
+        return following is not None and block.height > following.root_height
+
+    def finish(self) -> None:
+        """Write what is still open when the run ends."""
+        for fate in self._fates.values():
+            if fate.status == "pending" and self._is_tail(fate.block):
+                fate.status = "tail"
+            self._write(fate)
+        self._fates.clear()
+
+    def _write(self, fate: _Fate) -> None:
+        block = fate.block
+        self._row(
+            "blocks",
+            height=block.height,
+            block=block.id.hex(),
+            parent=block.parent.hex(),
+            epoch=block.epoch,
+            view=block.view,
+            proposer=block.proposer,
+            justify_view=block.justify.view,
+            status=fate.status,
+            proposed_ns=fate.proposed_ns,
+            certified_ns=fate.certified_ns,
+            committed_ns=fate.committed_ns,
+            quorum_committed_ns=fate.quorum_ns,
+            transactions=sum(ref.tx_count for ref in block.payload),
+            batches=len(block.payload),
+            payload_bytes=sum(ref.size_bytes for ref in block.payload),
+            size_bytes=fate.size_bytes,
+            operations=len(block.operations),
+            late_votes=len(block.attendance),
+            evidence=len(block.evidence),
+        )
+
+    # -- epochs and levels --------------------------------------------------------------------
+
+    def epoch(self, parameters: EpochParameters, now_ns: int) -> None:
+        """Record an epoch's pinned parameters once, and every validator's account with it."""
+        if parameters.epoch in self._epochs:
+            return
+        self._epochs[parameters.epoch] = parameters
+        state = self._ledger.state(parameters.root)
+        signals = state.level.window[-1] if state.level.window else None
+        weights = parameters.weights.weights
+        self._row(
+            "epochs",
+            epoch=parameters.epoch,
+            root=parameters.root.hex(),
+            root_height=parameters.root_height,
+            started_ns=now_ns,
+            members=sum(w > 0 for w in weights),
+            total_weight=parameters.weights.total,
+            quorum=parameters.quorum,
+            level=parameters.level,
+            effective_cap_ppm=self._ledger.effective_cap_ppm(parameters),
+            weights_digest=self._ledger.weights_digest(parameters).hex(),
+            proven_weight=signals.proven_weight if signals else 0,
+            timeouts=signals.timeouts if signals else 0,
+            committed_blocks=signals.committed_blocks if signals else 0,
+            missed_weight=signals.missed_weight if signals else 0,
+        )
+        for validator in range(len(weights)):
+            account = state.account(validator)
+            self._row(
+                "validators",
+                epoch=parameters.epoch,
+                validator=validator,
+                region=self._regions[validator],
+                member=int(weights[validator] > 0),
+                weight=weights[validator],
+                stake=account.stake,
+                unbonding=account.unbonding,
+                reputation=account.reputation,
+                uptime=account.uptime,
+                jailed=int(account.jailed),
+            )
+
+    def _epoch_changed(self, node: int, now_ns: int, seen: EpochChanged) -> None:
+        if seen.epoch not in self._epochs:
+            root = self._ledger.block(seen.root)
+            self.epoch(self._ledger.next_epoch(root).parameters, now_ns)
+
+    def _level_changed(self, node: int, now_ns: int, seen: LevelChanged) -> None:
+        if self._new("level", seen.epoch):
+            self._row(
+                "levels",
+                time_ns=now_ns,
+                epoch=seen.epoch,
+                old_level=seen.old,
+                new_level=seen.new,
+                reason=seen.reason,
+            )
+
+    def _view_changed(self, node: int, now_ns: int, seen: ViewChanged) -> None:
+        if self.keeps_views:
+            self._row(
+                "views",
+                time_ns=now_ns,
+                node=node,
+                epoch=seen.epoch,
+                view=seen.view,
+                reason=seen.reason,
+            )
+
+    # -- forks and offences -------------------------------------------------------------------
+
+    def _forked(self, node: int, now_ns: int, seen: Forked) -> None:
+        branches = sorted(seen.branches)
+        if not self._new("fork", seen.kind, seen.parent, tuple(branches)):
+            return
+        self._row(
+            "forks",
+            time_ns=now_ns,
+            node=node,
+            event="forked",
+            kind=seen.kind,
+            parent=seen.parent.hex(),
+            first=branches[0].hex() if branches else NO_ID,
+            second=branches[1].hex() if len(branches) > 1 else NO_ID,
+            branches=len(branches),
+            depth=0,
+            returned=0,
+        )
+
+    def _reconciled(self, node: int, now_ns: int, seen: Reconciled) -> None:
+        orphaned = sorted(seen.orphaned)
+        self._row(
+            "forks",
+            time_ns=now_ns,
+            node=node,
+            event="reconciled",
+            kind="none",
+            parent=NO_ID,
+            first=orphaned[0].hex() if orphaned else NO_ID,
+            second=orphaned[1].hex() if len(orphaned) > 1 else NO_ID,
+            branches=len(orphaned),
+            depth=seen.depth,
+            returned=sum(ref.tx_count for ref in seen.returned),
+        )
+
+    def _accused(self, node: int, now_ns: int, seen: Accused) -> None:
+        evidence = seen.evidence
+        if self._new("accused", *evidence.key()):
+            self._row(
+                "evidence",
+                time_ns=now_ns,
+                node=node,
+                event="accused",
+                kind=evidence.kind,
+                offender=evidence.offender,
+                epoch=evidence.epoch,
+                view=evidence.view,
+                height=-1,
+                slashed=0,
+            )
+
+    # -- counted ------------------------------------------------------------------------------
+
+    def _no_vote(self, node: int, now_ns: int, seen: NoVote) -> None:
+        self._count("no_vote", node, "proposal", seen.reason)
+
+    def _rejected(self, node: int, now_ns: int, seen: Rejected) -> None:
+        self._count("rejected", node, seen.what, seen.reason)
+
+    def _dropped(self, node: int, now_ns: int, seen: Dropped) -> None:
+        self._count("dropped", node, seen.queue, seen.reason, seen.dropped)
+
+    def _count(self, event: str, node: int, what: str, reason: str, n: int = 1) -> None:
+        key = (event, node, what, reason)
+        self._counts[key] = self._counts.get(key, 0) + n
+
+    def close_second(self, now_ns: int) -> None:
+        """Write the counted observations of the second that ends at `now_ns`."""
+        second = (now_ns - 1) // _SECOND
+        for (event, node, what, reason), count in self._counts.items():
+            self._row(
+                "rejections",
+                second=second,
+                node=node,
+                event=event,
+                what=what,
+                reason=reason,
+                count=count,
+            )
+        self._counts.clear()

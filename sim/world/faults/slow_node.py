@@ -1,0 +1,27 @@
+"""Slow node: every service of a validator's workers takes `factor` times as long (gray failure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.world.faults import Target
+
+_WHOLE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SlowNode:
+    nodes: tuple[int, ...]
+    factor_ppm: int
+
+    @property
+    def kind(self) -> str:
+        return "slow_node"
+
+    def begin(self, target: Target) -> None:
+        for node in self.nodes:
+            target.slow(node, self.factor_ppm)
+
+    def end(self, target: Target) -> None:
+        for node in self.nodes:
+            target.slow(node, _WHOLE)

@@ -1,0 +1,27 @@
+"""Throttle: a validator's uplink and downlink keep only a share of their bandwidth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.world.faults import Target
+
+_WHOLE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    nodes: tuple[int, ...]
+    left_ppm: int
+
+    @property
+    def kind(self) -> str:
+        return "throttle"
+
+    def begin(self, target: Target) -> None:
+        for node in self.nodes:
+            target.throttle(node, self.left_ppm)
+
+    def end(self, target: Target) -> None:
+        for node in self.nodes:
+            target.throttle(node, _WHOLE)

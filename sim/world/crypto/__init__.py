@@ -1,1 +1,1 @@
-"""Signature suites, their costs and sizes."""
+"""ML-DSA-87: suites that really sign, their checks, and what signing costs. No event loop."""

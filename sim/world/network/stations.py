@@ -181,7 +181,7 @@ class Link:
 
     `isolated`: each lane has its share of the rate and nothing else. `shared`: see `SharedLane`.
     `flow_bits_per_s` limits each flow of each lane; at or above the link's rate it never binds and
-    is dropped.
+    costs nothing.
     """
 
     __slots__ = (
@@ -208,9 +208,8 @@ class Link:
         self.bits_per_s = bits_per_s
         self.consensus_share_ppm = consensus_share_ppm
         self.lanes = lanes
-        if flow_bits_per_s is not None and flow_bits_per_s >= bits_per_s:
-            flow_bits_per_s = None
         self.flow_bits_per_s = flow_bits_per_s
+        flow_bits_per_s = self._binding_limit(bits_per_s)
         reserve, rest = self._split(bits_per_s)
         if lanes == "isolated":
             self.consensus = Lane(reserve, flow_bits_per_s)
@@ -230,11 +229,16 @@ class Link:
                 lane.reserve(rate)
             else:
                 lane.set_rate(rate)
+            lane.flow_bits_per_s = self._binding_limit(bits_per_s)
 
     def clear(self, now_ns: int) -> None:
         """Lose what both lanes hold (a crash)."""
         self.consensus.clear(now_ns)
         self.agents.clear(now_ns)
+
+    def _binding_limit(self, bits_per_s: int) -> int | None:
+        limit = self.flow_bits_per_s
+        return None if limit is None or limit >= bits_per_s else limit
 
     def _split(self, bits_per_s: int) -> tuple[int, int]:
         reserve = bits_per_s * self.consensus_share_ppm // PPM

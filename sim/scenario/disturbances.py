@@ -1,0 +1,253 @@
+"""What goes wrong on purpose: link rules, faults, adversaries.
+
+Owns: the `network.rules`, `faults` and `adversaries` sections, in integers.
+Must not know: how they are carried out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+from sim.scenario.base import STRICT
+from sim.scenario.choices import ByKey, ByKind
+from sim.scenario.fields import Flag, decimal, duration, probability, share
+from sim.scenario.selection import REGION_NAME, Selection, ValidatorIndex
+
+Instant: TypeAlias = Annotated[int, duration("0 s", "365 d")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionEnd:
+    """All validators of these regions."""
+
+    __pydantic_config__ = STRICT
+    regions: tuple[Annotated[str, REGION_NAME], ...]
+    """Names of regions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdsEnd:
+    """These validators."""
+
+    __pydantic_config__ = STRICT
+    ids: tuple[ValidatorIndex, ...]
+    """Identities."""
+
+
+ENDS: dict[str, type[Any]] = {"regions": RegionEnd, "ids": IdsEnd}
+End: TypeAlias = Annotated[RegionEnd | IdsEnd, ByKey(ENDS, "an end of a link")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkRule:
+    """Fields of every link rule: which links, and when.
+
+    Either `between` (both directions), or `from` and `to` (one direction; an end left out means
+    everyone). The first rule that matches a message decides.
+    """
+
+    __pydantic_config__ = STRICT
+    between: tuple[End, End] | None = None
+    """Both directions between two ends."""
+    source: End | None = None
+    """Senders."""
+    target: End | None = None
+    """Receivers."""
+    start_ns: Instant = 0
+    """When the rule begins."""
+    end_ns: Instant | None = None
+    """When it ends; left out, with the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayRule(LinkRule):
+    """Messages take longer."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["delay"]
+    """Told apart by this."""
+    amount_ns: Annotated[int, duration("1 us", "10 min")]
+    """Added to the delay of each message."""
+    probability_ppb: Annotated[int, probability()] = 10**9
+    """Share of the messages concerned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropRule(LinkRule):
+    """Messages vanish."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["drop"]
+    """Told apart by this."""
+    probability_ppb: Annotated[int, probability()] = 10**9
+    """Share of the messages concerned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuplicateRule(LinkRule):
+    """Messages arrive twice."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["duplicate"]
+    """Told apart by this."""
+    probability_ppb: Annotated[int, probability()]
+    """Share of the messages concerned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorruptRule(LinkRule):
+    """Messages arrive with signatures that do not verify."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["corrupt"]
+    """Told apart by this."""
+    probability_ppb: Annotated[int, probability()]
+    """Share of the messages concerned."""
+
+
+Rule: TypeAlias = Annotated[DelayRule | DropRule | DuplicateRule | CorruptRule, ByKind()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """Validators stop, and restart with what they had persisted."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["crash"]
+    """Told apart by this."""
+    nodes: Selection
+    """Who."""
+    at_ns: Instant
+    """When they stop."""
+    until_ns: Instant | None = None
+    """When they restart; left out, never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmnesiaCrash:
+    """Validators stop, and restart without what they had persisted. This can break safety."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["amnesia_crash"]
+    """Told apart by this."""
+    nodes: Selection
+    """Who."""
+    at_ns: Instant
+    """When they stop."""
+    until_ns: Instant
+    """When they restart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowNode:
+    """Every service of the validators' workers takes longer."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["slow_node"]
+    """Told apart by this."""
+    nodes: Selection
+    """Who."""
+    at_ns: Instant
+    """From when."""
+    until_ns: Instant | None = None
+    """Until when; left out, the end of the run."""
+    factor_micro: Annotated[int, decimal("1", "1000")]
+    """How many times as long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """The validators' uplinks and downlinks are slower."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["throttle"]
+    """Told apart by this."""
+    nodes: Selection
+    """Who."""
+    at_ns: Instant
+    """From when."""
+    until_ns: Instant | None = None
+    """Until when; left out, the end of the run."""
+    bandwidth_left_ppm: Annotated[int, share("0.01 %", "100 %")]
+    """What remains of the bandwidth."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """Validators are cut into groups that do not reach one another."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["partition"]
+    """Told apart by this."""
+    groups: tuple[End, ...]
+    """Who stays together; validators in no group are together as one more group."""
+    at_ns: Instant
+    """When the network splits."""
+    until_ns: Instant
+    """When it heals."""
+    one_way: Annotated[bool, Flag()] = False
+    """Only messages from an earlier to a later group are lost."""
+    flap_ns: Annotated[int, duration("10 ms", "1 d")] | None = None
+    """Split and healed take turns of this length until it heals for good."""
+
+
+Fault: TypeAlias = Annotated[Crash | AmnesiaCrash | SlowNode | Throttle | Partition, ByKind()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adversary:
+    """Fields of every adversary. Its validators share one mind and cannot forge signatures."""
+
+    __pydantic_config__ = STRICT
+    nodes: Selection
+    """Which validators it owns."""
+    start_ns: Instant = 0
+    """When it begins; before, its validators are honest."""
+    end_ns: Instant | None = None
+    """When it ends; left out, with the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silent(Adversary):
+    """Send nothing."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["silent"]
+    """Told apart by this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equivocate(Adversary):
+    """As leaders, propose one block to half of the members and another to the rest."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["equivocate"]
+    """Told apart by this."""
+    probability_ppm: Annotated[int, share()] = 1_000_000
+    """Share of their views in which they do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoubleVote(Adversary):
+    """Vote twice in a view: for the proposal and for a block of the adversary's own."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["double_vote"]
+    """Told apart by this."""
+    probability_ppm: Annotated[int, share()] = 1_000_000
+    """Share of the views in which they do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayProposals(Adversary):
+    """As leaders, propose late, just before the others' timers expire."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["delay_proposals"]
+    """Told apart by this."""
+    amount_ns: Annotated[int, duration("1 ms", "10 min")]
+    """How long each proposal is held back."""
+
+
+Attack: TypeAlias = Annotated[Silent | Equivocate | DoubleVote | DelayProposals, ByKind()]

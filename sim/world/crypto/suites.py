@@ -1,10 +1,9 @@
-"""ML-DSA-87 implementations behind one face, and the checks each must pass before use.
+"""ML-DSA-87 implementations behind one face. `checks` holds what each must pass before use.
 
-Owns: the sizes, the suites that are installed, known-answer and cross-verification checks.
-Must not know: validators, statements, costs.
+Owns: the sizes and the suites that are installed. Must not know: validators, statements, costs.
 
 Source: FIPS 204, Module-Lattice-Based Digital Signature Standard, 13 August 2024. Signing is
-hedged and pure (no pre-hash), the context string is empty.
+hedged and pure (no pre-hash); the context string is empty unless given.
 """
 
 from __future__ import annotations
@@ -50,15 +49,11 @@ class SignatureSuite(Protocol):
     def keygen(self, seed: bytes | None = None) -> KeyPair:
         """Make a key pair, from a 32-byte seed (xi of FIPS 204) where the suite takes one."""
 
-    def sign(self, secret: bytes, message: bytes) -> bytes:
+    def sign(self, secret: bytes, message: bytes, context: bytes = b"") -> bytes:
         """Sign; hedged, so that two signatures of one message differ."""
 
-    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+    def verify(self, public: bytes, message: bytes, signature: bytes, context: bytes = b"") -> bool:
         """Say whether the signature is valid; malformed input is simply not."""
-
-
-class SuiteFailure(RuntimeError):
-    """A suite gave a wrong answer; the text names the suite and the vector."""
 
 
 class PqcryptoSuite:
@@ -77,13 +72,13 @@ class PqcryptoSuite:
         public, secret = self._api.keygen()
         return KeyPair(public, secret)
 
-    def sign(self, secret: bytes, message: bytes) -> bytes:
-        return bytes(self._api.sign(secret, message))
+    def sign(self, secret: bytes, message: bytes, context: bytes = b"") -> bytes:
+        return bytes(self._api.sign(secret, message, context))
 
-    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+    def verify(self, public: bytes, message: bytes, signature: bytes, context: bytes = b"") -> bool:
         # An invalid signature raises InvalidSignatureError, a ValueError, as do wrong lengths.
         try:
-            self._api.verify(public, message, signature)
+            self._api.verify(public, message, signature, context)
         except ValueError:
             return False
         return True
@@ -103,10 +98,14 @@ class PycryptodomeSuite:
         self._set = keys.ML_DSA_87
         # Loading an expanded key recomputes its public half (0.2 ms): once a key, not a signature.
         self._signer = lru_cache(KEY_CACHE)(
-            lambda secret: schemes.new(keys.construct(param_set=keys.ML_DSA_87, sk=secret))
+            lambda secret, context: schemes.new(
+                keys.construct(param_set=keys.ML_DSA_87, sk=secret), context
+            )
         )
         self._verifier = lru_cache(KEY_CACHE)(
-            lambda public: schemes.new(keys.construct(param_set=keys.ML_DSA_87, pk=public))
+            lambda public, context: schemes.new(
+                keys.construct(param_set=keys.ML_DSA_87, pk=public), context
+            )
         )
 
     def keygen(self, seed: bytes | None = None) -> KeyPair:
@@ -115,13 +114,13 @@ class PycryptodomeSuite:
         )
         return KeyPair(key.pk, key.sk)
 
-    def sign(self, secret: bytes, message: bytes) -> bytes:
-        return bytes(self._signer(secret).sign(message))
+    def sign(self, secret: bytes, message: bytes, context: bytes = b"") -> bytes:
+        return bytes(self._signer(secret, context).sign(message))
 
-    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+    def verify(self, public: bytes, message: bytes, signature: bytes, context: bytes = b"") -> bool:
         # Raises ValueError for an invalid signature and for wrong lengths alike.
         try:
-            self._verifier(public).verify(message, signature)
+            self._verifier(public, context).verify(message, signature)
         except ValueError:
             return False
         return True

@@ -16,6 +16,7 @@ import polars as pl
 
 from sim.record.digests import TableDigest, replicate_digest
 from sim.record.encode import RecordError, RowCheck, Vocabularies, frame_of
+from sim.record.histogram import bucket_of
 from sim.record.store import PIECE_ROWS, write_frame, write_table
 from sim.record.tables import BY_NAME, DETAILS, Table, table_of
 
@@ -39,6 +40,15 @@ class Sink(Protocol):
 
     def append_row(self, table: str, **values: Any) -> None: ...
 
+    def latency(
+        self,
+        kind: str,
+        source_region: str,
+        destination_region: str,
+        finished_ns: int,
+        latency_ns: int,
+    ) -> None: ...
+
 
 class NullRecorder:
     """Takes all rows and keeps none: for measuring what is not the recorder."""
@@ -50,6 +60,16 @@ class NullRecorder:
 
     def append(self, table: str, columns: Mapping[str, Any]) -> None:
         """Forget columns."""
+
+    def latency(
+        self,
+        kind: str,
+        source_region: str,
+        destination_region: str,
+        finished_ns: int,
+        latency_ns: int,
+    ) -> None:
+        """Forget a latency."""
 
     def append_row(self, table: str, **values: Any) -> None:
         """Forget a row."""
@@ -157,6 +177,25 @@ class Recorder:
         buffer.bytes += buffer.row_bytes
         if buffer.height() >= self._buffer_rows or self._held_bytes >= self._buffer_bytes:
             self._make_room(buffer)
+
+    def latency(
+        self,
+        kind: str,
+        source_region: str,
+        destination_region: str,
+        finished_ns: int,
+        latency_ns: int,
+    ) -> None:
+        """Count one latency; for many at once see `histogram.latency_columns`."""
+        self.append_row(
+            "latency",
+            second=finished_ns // 1_000_000_000,
+            kind=kind,
+            source_region=source_region,
+            destination_region=destination_region,
+            bucket=bucket_of(latency_ns),
+            count=1,
+        )
 
     def _refuse(self, table: str) -> None:
         if self._closed:

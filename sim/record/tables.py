@@ -16,7 +16,7 @@ from typing import Any, Literal
 import polars as pl
 
 Dtype = Literal["int", "uint", "id", "enum", "label"]
-Merge = Literal["key", "sum", "max"]
+Merge = Literal["key", "sum", "min", "max"]
 
 DETAILS: tuple[str, ...] = ("rounds", "blocks", "messages")
 """Levels of detail, least first; each keeps what the ones before it keep."""
@@ -89,12 +89,9 @@ class Table:
         The result depends on the multiset of rows only: not on their order, part files or slices.
         """
         if self.additive:
+            sums = {"sum": pl.Expr.sum, "min": pl.Expr.min, "max": pl.Expr.max}
             rows = rows.group_by(self.keys).agg(
-                [
-                    pl.col(c.name).sum() if c.merge == "sum" else pl.col(c.name).max()
-                    for c in self.columns
-                    if c.merge != "key"
-                ]
+                [sums[c.merge](pl.col(c.name)) for c in self.columns if c.merge != "key"]
             )
         order = [c.name for c in self.columns if not c.wall]
         return rows.select(self.names).sort(order)
@@ -133,6 +130,7 @@ _HEIGHT = _int("height", "height of the block; genesis is 0")
 _BLOCK = _id("block", "block id")
 _REASON = _label("reason", "reason code")
 _KIND = _label("kind", "kind of message: see the vocabulary below", "kind")
+_ENTERED = _enum("reason", "certificate timeout epoch sync", "what took it there")
 _FROM = _label("source_region", "region of the sender", "region")
 _TO = _label("destination_region", "region of the receiver", "region")
 
@@ -204,6 +202,19 @@ TABLES: tuple[Table, ...] = (
         ),
     ),
     Table(
+        "rounds",
+        "One row a view and reason for which validators entered it.",
+        "rounds",
+        (
+            _EPOCH,
+            _VIEW,
+            _ENTERED,
+            _sum("validators", "how many entered it for this reason"),
+            Column("first_ns", "int", "when the first of them did", merge="min"),
+            Column("last_ns", "int", "when the last of them did", merge="max"),
+        ),
+    ),
+    Table(
         "views",
         "One row a validator and view that it entered.",
         "blocks",
@@ -212,7 +223,7 @@ TABLES: tuple[Table, ...] = (
             _NODE,
             _EPOCH,
             _VIEW,
-            _enum("reason", "certificate timeout epoch sync", "what took it there"),
+            _ENTERED,
         ),
     ),
     Table(

@@ -1,0 +1,261 @@
+"""The metrics of a replicate by fixed names, computed from its tables.
+
+Owns: what each name means and its unit; `expect:` and reports use these names. Everything is an
+integer; None where there was nothing to measure (without a committed transaction there is no commit
+latency). Must not know: what is expected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import polars as pl
+
+from sim.record.histogram import quantile_ns
+
+Tables: TypeAlias = Callable[[str], pl.LazyFrame]
+"""Give a table by name: `lambda name: run.table(name, point=0, replicate=0)`."""
+
+Metrics: TypeAlias = dict[str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. `measure` takes the tables; None where the engine hands the figure in."""
+
+    name: str
+    unit: str
+    meaning: str
+    measure: Callable[[Tables], int | None] | None
+
+
+def _one(frame: pl.LazyFrame, expression: pl.Expr) -> int | None:
+    value = frame.select(expression).collect().item()
+    return None if value is None else int(value)
+
+
+def _rows(table: str, *conditions: pl.Expr) -> Callable[[Tables], int | None]:
+    return lambda tables: _one(tables(table).filter(*conditions), pl.len())
+
+
+def _total(table: str, column: str, *conditions: pl.Expr) -> Callable[[Tables], int | None]:
+    return lambda tables: _one(tables(table).filter(*conditions), pl.col(column).sum())
+
+
+def _distinct(table: str, columns: list[str], *conditions: pl.Expr) -> Callable[[Tables], int]:
+    def measure(tables: Tables) -> int:
+        return int(tables(table).filter(*conditions).select(columns).unique().collect().height)
+
+    return measure
+
+
+def _latency(kind: str, ppm: int) -> Callable[[Tables], int | None]:
+    def measure(tables: Tables) -> int | None:
+        counts = (
+            tables("latency")
+            .filter(pl.col("kind") == kind)
+            .group_by("bucket")
+            .agg(pl.col("count").sum())
+            .collect()
+        )
+        return quantile_ns(dict(counts.iter_rows()), ppm)
+
+    return measure
+
+
+def _agents(outcome: str, kind: str | None = None) -> Callable[[Tables], int | None]:
+    conditions = [pl.col("lane") == "agents", pl.col("outcome") == outcome]
+    if kind is not None:
+        conditions.append(pl.col("kind") == kind)
+    return _total("traffic", "messages", *conditions)
+
+
+def _longest_gap_ns(tables: Tables) -> int | None:
+    times = tables("blocks").filter(_COMMITTED).select(pl.col("committed_ns").sort())
+    return _one(times, pl.col("committed_ns").diff().max())
+
+
+def _last(column: str) -> Callable[[Tables], int | None]:
+    return lambda tables: _one(tables("epochs").sort("epoch"), pl.col(column).last())
+
+
+_COMMITTED = pl.col("status") == "committed"
+_CONSENSUS = (pl.col("lane") == "consensus") & (pl.col("outcome") == "delivered")
+_P50, _P99 = 500_000, 990_000
+
+METRICS: tuple[Metric, ...] = (
+    Metric("blocks_committed", "count", "blocks committed", _rows("blocks", _COMMITTED)),
+    Metric(
+        "blocks_discarded",
+        "count",
+        "blocks orphaned, or of a discarded epoch tail",
+        _rows("blocks", pl.col("status").is_in(["orphaned", "tail"])),
+    ),
+    Metric("epochs", "count", "epochs entered, the first included", _distinct("epochs", ["epoch"])),
+    Metric(
+        "transactions_committed",
+        "count",
+        "agent transactions in committed blocks",
+        _total("blocks", "transactions", _COMMITTED),
+    ),
+    Metric(
+        "operations_committed",
+        "count",
+        "validator operations that took effect",
+        _rows("operations", pl.col("event") == "applied"),
+    ),
+    Metric(
+        "messages_offered",
+        "count",
+        "direct messages that agents offered",
+        _agents("offered", "message"),
+    ),
+    Metric(
+        "messages_delivered",
+        "count",
+        "direct messages delivered to agents",
+        _agents("delivered", "message"),
+    ),
+    Metric(
+        "messages_stored",
+        "count",
+        "direct messages put in store for agents that were offline",
+        _agents("stored", "message"),
+    ),
+    Metric(
+        "messages_dropped",
+        "count",
+        "agents' messages of all kinds that were given up, each with a reason",
+        _agents("dropped"),
+    ),
+    Metric("retries", "count", "further tries of agents' messages", _agents("retried")),
+    Metric(
+        "lost_messages",
+        "count",
+        "agents' messages that vanished without a reason (from the plane's counters)",
+        None,
+    ),
+    Metric(
+        "consensus_messages",
+        "count",
+        "messages delivered between validators",
+        _total("traffic", "messages", _CONSENSUS),
+    ),
+    Metric(
+        "consensus_bytes",
+        "bytes",
+        "their bytes",
+        _total("traffic", "bytes", _CONSENSUS),
+    ),
+    Metric(
+        "certificates_bytes",
+        "bytes",
+        "bytes of all certificates formed, each once",
+        _total("certificates", "size_bytes"),
+    ),
+    Metric(
+        "timeouts",
+        "count",
+        "views that some validator entered because the one before timed out",
+        _distinct("rounds", ["epoch", "view"], pl.col("reason") == "timeout"),
+    ),
+    Metric("forks", "count", "forks seen", _rows("forks", pl.col("event") == "forked")),
+    Metric(
+        "offenders_accused",
+        "count",
+        "validators accused with proof",
+        _distinct("evidence", ["offender"], pl.col("event") == "accused"),
+    ),
+    Metric(
+        "offenders_punished",
+        "count",
+        "validators punished on the committed chain",
+        _distinct("evidence", ["offender"], pl.col("event") == "punished"),
+    ),
+    Metric(
+        "stake_slashed",
+        "stake units",
+        "stake burned",
+        _total("evidence", "slashed", pl.col("event") == "punished"),
+    ),
+    Metric(
+        "level_ups",
+        "count",
+        "rises of the quorum level",
+        _rows("levels", pl.col("new_level") > pl.col("old_level")),
+    ),
+    Metric(
+        "level_downs",
+        "count",
+        "falls of the quorum level",
+        _rows("levels", pl.col("new_level") < pl.col("old_level")),
+    ),
+    Metric(
+        "level_max",
+        "level",
+        "highest level of an epoch",
+        lambda tables: _one(tables("epochs"), pl.col("level").max()),
+    ),
+    Metric("level_last", "level", "level of the last epoch", _last("level")),
+    Metric("longest_commit_gap_ns", "ns", "longest time between two commits", _longest_gap_ns),
+    Metric(
+        "block_latency_p50_ns",
+        "ns",
+        "proposed to first committed, median",
+        _latency("block", _P50),
+    ),
+    Metric(
+        "block_latency_p99_ns",
+        "ns",
+        "proposed to first committed, 99 %",
+        _latency("block", _P99),
+    ),
+    Metric(
+        "commit_latency_p50_ns",
+        "ns",
+        "agent transaction offered to committed, median",
+        _latency("transaction", _P50),
+    ),
+    Metric(
+        "commit_latency_p99_ns",
+        "ns",
+        "agent transaction offered to committed, 99 %",
+        _latency("transaction", _P99),
+    ),
+    Metric(
+        "delivery_latency_p50_ns",
+        "ns",
+        "direct message offered to delivered, median",
+        _latency("message", _P50),
+    ),
+    Metric(
+        "delivery_latency_p99_ns",
+        "ns",
+        "direct message offered to delivered, 99 %",
+        _latency("message", _P99),
+    ),
+    Metric(
+        "lookup_latency_p99_ns",
+        "ns",
+        "lookup by id asked to answered, 99 %",
+        _latency("lookup_id", _P99),
+    ),
+    Metric("violations", "count", "kinds of broken invariants", _rows("violations")),
+)
+
+
+def metrics_of(tables: Tables, *, lost_messages: int | None = None) -> Metrics:
+    """Compute every metric of one replicate.
+
+    `lost_messages` comes from the plane's counters; None where there were no agents.
+    """
+    handed_in = {"lost_messages": lost_messages}
+    return {m.name: handed_in[m.name] if m.measure is None else m.measure(tables) for m in METRICS}
+
+
+def epoch_levels(tables: Tables) -> tuple[int, ...]:
+    """Return the quorum level of each epoch, in order."""
+    levels = tables("epochs").sort("epoch").select("level").collect()
+    return tuple(int(level) for level in levels.get_column("level"))

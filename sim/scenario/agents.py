@@ -22,9 +22,11 @@ from sim.scenario.fields import (
     share,
     size,
 )
+from sim.scenario.selection import MAX_VALIDATORS, Selection
 
 AgentRate: TypeAlias = Annotated[int, rate("0 /s", "1000 /s")]
 PayloadSize: TypeAlias = Annotated[int, size("1 B", "1 MiB")]
+PayloadSpread: TypeAlias = Annotated[int, size("0 B", "1 MiB")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,8 @@ class WeibullSessions:
     """Shape of the times between two sessions."""
     off_scale_ns: Annotated[int, duration("1 s", "365 d")] = 24_820_590_000_000
     """Scale of the times between two sessions."""
+    renew_within_ns: Annotated[int, duration("0 s", "1 d")] = 0
+    """A returning agent renews its lease at a random time within this; `0 s`: it does not."""
 
 
 Sessions: TypeAlias = Annotated[AlwaysOn | WeibullSessions, ByKind()]
@@ -61,7 +65,7 @@ Sessions: TypeAlias = Annotated[AlwaysOn | WeibullSessions, ByKind()]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uniform:
-    """Every other agent is an equally likely destination, within what `locality` leaves."""
+    """Every agent is an equally likely destination, but for what `locality` keeps near."""
 
     __pydantic_config__ = STRICT
     kind: Literal["uniform"] = "uniform"
@@ -85,17 +89,19 @@ class Zipf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Community:
-    """Agents form communities of equal size; `inside` of the messages stay in the sender's."""
+    """Agents form communities of equal size across regions."""
 
     __pydantic_config__ = STRICT
     kind: Literal["community"]
     """Told apart by this."""
     members: Annotated[int, Count(2, 1_000_000)] = 100
     """Agents a community."""
-    inside_ppm: Annotated[int, share()] = 800_000
-    """Share of the messages that stay inside."""
     locality_ppm: Annotated[int, share()] = 0
-    """Share of the other messages that are drawn from the sender's own region."""
+    """Share of the messages that are drawn from the sender's own region."""
+    inside_ppm: Annotated[int, share()] = 800_000
+    """Share of the others that are drawn from the sender's community."""
+    exponent_micro: Annotated[int, decimal("0", "4")] = 0
+    """Popularity (as for `zipf`) of those who get the rest."""
 
 
 Destinations: TypeAlias = Annotated[Uniform | Zipf | Community, ByKind()]
@@ -155,6 +161,8 @@ class ClosedLoop:
     """Told apart by this."""
     think_ns: Annotated[int, duration("100 ms", "1 d")]
     """Mean of the exponential think time."""
+    share_ppm: Annotated[int, share("0.0001 %", "100 %")] = 1_000_000
+    """Share of the agents that do so; the others submit nothing."""
 
 
 Arrivals: TypeAlias = Annotated[Poisson | Bursts | Diurnal, ByKind()]
@@ -168,7 +176,11 @@ class Messages:
     arrivals: Arrivals
     """When agents send."""
     size_bytes: PayloadSize = 512
-    """Length of one message before compression."""
+    """Least length of a message before compression."""
+    size_spread_bytes: PayloadSpread = 0
+    """Lengths are uniform from `size` to `size` plus this."""
+    signature_bytes: PayloadSpread = 0
+    """What of the length is a signature, which does not compress (ML-DSA-87: 4627 B)."""
     destinations: Destinations = Uniform()
     """To whom they send."""
 
@@ -180,19 +192,67 @@ class Transactions:
     __pydantic_config__ = STRICT
     arrivals: Annotated[Poisson | Bursts | Diurnal | ClosedLoop, ByKind()]
     """When agents submit."""
-    size_bytes: PayloadSize = 5_120
-    """Length of one transaction, its 4,627-byte signature included."""
+    size_bytes: Annotated[int, size("4627 B", "1 MiB")] = 5_120
+    """Least length of a transaction, its 4,627-byte ML-DSA-87 signature included."""
+    size_spread_bytes: PayloadSpread = 0
+    """Lengths are uniform from `size` to `size` plus this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdLookups:
+    """Questions where an agent is, by its identity, apart from those that messages need."""
+
+    __pydantic_config__ = STRICT
+    arrivals: Arrivals
+    """When agents ask."""
+    size_bytes: PayloadSize = 64
+    """Length of a question."""
+    destinations: Destinations = Uniform()
+    """About whom they ask."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapabilityLookups:
+    """Questions for an agent that has a capability."""
+
+    __pydantic_config__ = STRICT
+    arrivals: Arrivals
+    """When agents ask."""
+    size_bytes: PayloadSize = 64
+    """Length of a question."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookups:
-    """Questions to the directory that are not about a message at hand."""
+    """Questions to the directory."""
 
     __pydantic_config__ = STRICT
-    by_id_nhz: AgentRate = 0
-    """Lookups of an agent's location, an online agent."""
-    by_capability_nhz: AgentRate = 0
-    """Lookups of an agent with a capability, an online agent."""
+    by_id: IdLookups | None = None
+    """Where is this agent?"""
+    by_capability: CapabilityLookups | None = None
+    """Who can do this?"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registrations:
+    """Agents enter the directory, or enter it anew with other capabilities."""
+
+    __pydantic_config__ = STRICT
+    arrivals: Arrivals
+    """When agents register."""
+    size_bytes: PayloadSize = 7_552
+    """Length: an ML-DSA-87 public key (2,592 B), a signature (4,627 B) and 333 B of entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renewals:
+    """Agents renew their lease in the directory."""
+
+    __pydantic_config__ = STRICT
+    arrivals: Arrivals
+    """When agents renew."""
+    size_bytes: PayloadSize = 4_691
+    """Length: an ML-DSA-87 signature (4,627 B) and 64 B of entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,36 +266,36 @@ class Workload:
     """Transactions."""
     lookups: Lookups = Lookups()
     """Lookups."""
-    registrations_nhz: Annotated[int, rate("0 /s", "1000000 /s")] = 0
-    """New registrations in the whole network: agents that change their entry."""
-    renewals_nhz: AgentRate = 0
-    """Lease renewals, an online agent."""
+    registrations: Registrations | None = None
+    """Registrations."""
+    renewals: Renewals | None = None
+    """Renewals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """The last mile between an agent and its gateway."""
+class AccessClass:
+    """The last mile between gateways and a share of the agents."""
 
     __pydantic_config__ = STRICT
+    share_ppm: Annotated[int, share("0.0001 %", "100 %")] = 1_000_000
+    """Share of the agents."""
     delay_ns: Annotated[int, duration("0 s", "10 s")] = 10_000_000
     """Median one-way delay."""
     spread_ns: Annotated[int, duration("0 s", "10 s")] = 20_000_000
     """How far the 99th percentile of the delay lies above the median."""
     loss_ppb: Annotated[int, probability("0 %", "50 %")] = 0
-    """Probability that an attempt is lost on the way in."""
+    """Probability that a message is lost on the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Token bucket and queue limit of each gateway."""
+    """Token bucket of each gateway."""
 
     __pydantic_config__ = STRICT
     rate_nhz: Annotated[int, rate("1 /s", "1000000 /s")] = 20_000_000_000_000
     """Requests that a gateway admits."""
     burst: Annotated[int, Count(1, 10_000_000)] = 20_000
     """Requests that it admits at once after a calm."""
-    queue: Annotated[int, Count(1, 10_000_000)] = 50_000
-    """Requests that may wait for its ingress; more are refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,42 +306,64 @@ class Station:
     servers: Annotated[int, Count(1, 1_024)]
     """Servers a gateway."""
     service_ns: Annotated[int, duration("1 ns", "10 s")]
-    """Time that a server takes for one request."""
+    """Time that a server takes for one request, whatever its length."""
+    service_per_kib_ns: Annotated[int, duration("0 s", "1 s")] = 0
+    """Further time for each KiB of its length."""
+    queue: Annotated[int, Count(1, 10_000_000)] = 50_000
+    """Requests that may wait; more are refused, with that reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What a gateway collects for one next hop before it sends."""
+    """What a gateway collects before it sends: the first limit that is reached closes it."""
 
     __pydantic_config__ = STRICT
+    count: Annotated[int, Count(1, 1_000_000)] = 1_000
+    """Items."""
     size_bytes: Annotated[int, size("1 KiB", "64 MiB")] = 65_536
-    """A batch leaves once it is this large."""
+    """Length on the wire."""
     age_ns: Annotated[int, duration("1 ms", "10 s")] = 20_000_000
-    """A batch leaves once its first item is this old."""
+    """Time since its first item."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compression:
-    """Length after compression as a share of the length before, by payload class."""
+    """Length after compression as a share of the length before; signatures do not compress."""
 
     __pydantic_config__ = STRICT
     messages_ppm: Annotated[int, share("1 %", "100 %")] = 1_000_000
-    """Of direct messages."""
+    """Of direct messages, but for their signatures."""
     transactions_ppm: Annotated[int, share("1 %", "100 %")] = 1_000_000
-    """Of transactions: nearly all of one is a signature, and signatures do not compress."""
+    """Of transactions, but for their signatures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """Where gateways learn an agent's location (`one_hop`): shards at gateways."""
+    """Where gateways learn an agent's location (`one_hop`): shards at gateways, and caches."""
 
     __pydantic_config__ = STRICT
+    shards: Annotated[int, Count(1, MAX_VALIDATORS)] | None = None
+    """Gateways that host a shard, taken from each region in turn; left out, all of them."""
+    servers: Annotated[int, Count(1, 1_024)] = 2
+    """Servers of a shard."""
+    service_ns: Annotated[int, duration("1 ns", "10 s")] = 20_000
+    """Time that a server takes for one query, whatever its length."""
+    service_per_kib_ns: Annotated[int, duration("0 s", "1 s")] = 0
+    """Further time for each KiB of a query."""
+    queue: Annotated[int, Count(1, 10_000_000)] = 50_000
+    """Queries that may wait at a shard; more are refused."""
+    query_bytes: Annotated[int, size("0 B", "64 KiB")] = 64
+    """Length of a gateway's own query."""
+    cache_slots: Annotated[int, Count(0, 10_000_000)] = 8_192
+    """Locations that a gateway remembers; 0: none."""
     cache_ttl_ns: Annotated[int, duration("0 s", "1 d")] = 30_000_000_000
     """How long a gateway trusts a location, from the start of its lookup."""
-    servers: Annotated[int, Count(1, 1_024)] = 2
-    """Servers of a gateway's shard."""
-    service_ns: Annotated[int, duration("1 ns", "10 s")] = 20_000
-    """Time that a shard takes for one request."""
+    timeout_ns: Annotated[int, duration("100 ms", "10 min")] = 1_000_000_000
+    """How long a gateway waits for an answer."""
+    lease_ns: Annotated[int, duration("0 s", "365 d")] = 0
+    """Life of a registration that is not renewed; `0 s`: for ever."""
+    registered_ppm: Annotated[int, share()] = 1_000_000
+    """Share of the agents that are registered at the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,8 +375,12 @@ class Retries:
     """Wait before the first retry, which goes to the secondary gateway."""
     backoff_micro: Annotated[int, decimal("1", "10")] = 2_000_000
     """Factor on the wait at each further retry."""
+    max_ns: Annotated[int, duration("100 ms", "1 h")] = 60_000_000_000
+    """Longest wait."""
+    jitter_ns: Annotated[int, duration("0 s", "10 min")] = 0
+    """A random time up to this is added to each wait."""
     limit: Annotated[int, Count(0, 16)] = 3
-    """Retries; then the message is lost, with that reason."""
+    """Retries; then the message is lost, with the last reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +390,10 @@ class Store:
     __pydantic_config__ = STRICT
     messages_per_agent: Annotated[int, Count(0, 1_000_000)] = 100
     """Messages an agent; more are dropped, with that reason."""
+    ttl_ns: Annotated[int, duration("0 s", "365 d")] = 0
+    """Age at which a message is dropped at its agent's return; `0 s`: never."""
+    release_delay_ns: Annotated[int, duration("100 ms", "10 min")] = 100_000_000
+    """Time between an agent's return and the release of what was kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,18 +401,21 @@ class Agents:
     """The population, its workload and the stages between sender and receiver."""
 
     __pydantic_config__ = STRICT
-    count: Annotated[int, Count(1, 100_000_000)]
+    count: Annotated[int, Count(2, 100_000_000)]
     """How many agents."""
     placement: Annotated[Placement, Placed(share("0 %", "100 %"))]
     """Share of the agents a region, or a list of regions to spread evenly over."""
+    gateways: Selection | None = None
+    """Validators that serve agents; left out, all genesis validators. A region without one is
+    served by the nearest region that has one."""
     capabilities: Annotated[int, Count(1, 65_536)] = 64
     """Kinds of capability; each agent has one."""
     sessions: Sessions = AlwaysOn()
     """When agents are online."""
     workload: Workload
     """What they do."""
-    access: Access = Access()
-    """Agent to gateway."""
+    access: tuple[AccessClass, ...] = (AccessClass(),)
+    """Classes of last mile; their shares add up to 100 %."""
     admission: Admission = Admission()
     """Limits of a gateway."""
     ingress: Station = Station(servers=4, service_ns=20_000)
@@ -332,11 +425,14 @@ class Agents:
     directory: Directory = Directory()
     """Locations."""
     batch: Batch = Batch()
-    """Messages between gateways."""
-    transaction_batch: Batch = Batch(size_bytes=1_048_576, age_ns=100_000_000)
+    """Messages from gateway to gateway."""
+    transaction_batch: Batch = Batch(count=2_000, size_bytes=1_048_576, age_ns=250_000_000)
     """Transactions from a gateway to all validators."""
+    transaction_fanout: Annotated[int, Count(2, 1_000)] | None = None
+    """Children of a validator in the relay tree of transaction batches; left out, the gateway
+    sends to everyone."""
     compression: Compression = Compression()
-    """On what gateways send one another."""
+    """Of what gateways send one another."""
     retries: Retries = Retries()
     """When a request fails."""
     store: Store = Store()

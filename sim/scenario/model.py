@@ -33,7 +33,11 @@ from sim.scenario.selection import MAX_VALIDATORS, ValidatorIndex
 from sim.scenario.sweep import Sweep
 
 Stake: TypeAlias = Annotated[int, Count(0, 10**15)]
-Epochs: TypeAlias = Annotated[int, Count(0, 100_000)]
+Epochs: TypeAlias = Annotated[int, Count(1, 100_000)]
+
+Offence: TypeAlias = Literal[
+    "double_vote", "double_proposal", "stale_timeout", "tc_rule", "downtime"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,8 @@ class Network:
     """Of one flow between two validators (5 Gbit/s: EC2 between placement groups)."""
     consensus_share_ppm: Annotated[int, share("1 %", "99 %")] = 500_000
     """Share of both links that is reserved for consensus; the rest is the agents'."""
+    dissemination_share_ppm: Annotated[int, share("1 %", "99 %")] = 500_000
+    """Share of the agents' part that is kept for transaction batches; messages have the rest."""
     lanes: Literal["isolated", "shared"] = "isolated"
     """Whether a lane may use what the other one leaves over."""
     loss_ppb: Annotated[int, probability("0 %", "50 %")] = 10_000
@@ -228,12 +234,20 @@ class Consensus:
     """Agent transactions a block."""
     max_block_refs: Annotated[int, Count(1, 10**6)] = 2_000
     """Payload references a block."""
+    max_block_operations: Annotated[int, Count(1, 10_000)] = 64
+    """Validator operations a block."""
+    max_block_evidence: Annotated[int, Count(1, 10_000)] = 16
+    """Proofs of offences a block."""
+    max_block_attendance: Annotated[int, Count(0, 10_000)] = 128
+    """Late votes a block."""
     mempool_refs: Annotated[int, Count(1, 10**7)] = 100_000
     """Payload references that a validator keeps; more are dropped, with that reason."""
     mempool_operations: Annotated[int, Count(1, 10**6)] = 1_024
     """Validator operations that a validator keeps."""
     sync_blocks: Annotated[int, Count(1, 10_000)] = 64
     """Blocks an answer to who is behind."""
+    store_blocks: Annotated[int, Count(16, 10**6)] = 1_024
+    """Final blocks that a validator keeps to answer who is behind."""
     dissemination: Dissemination = Star()
     """How broadcasts travel."""
     on_safety_violation: Literal["halt", "reconcile"] = "halt"
@@ -267,18 +281,18 @@ class Quorum:
     __pydantic_config__ = STRICT
     initial_level: Annotated[int, Count(0, 2)] = 0
     """Level of the first epoch."""
-    window_epochs: Annotated[int, Count(1, 1_000)] = 3
+    window_epochs: Annotated[int, Count(1, 1_000)] = 2
     """Epochs that are looked at."""
-    cooldown_epochs: Annotated[int, Count(0, 1_000)] = 2
-    """Epochs between two steps down."""
-    byzantine_ppm: Pair = (10_000, 100_000)
-    """Proven-Byzantine share of the weight."""
+    cooldown_epochs: Annotated[int, Count(1, 1_000)] = 2
+    """Epochs after a change before a step down."""
+    byzantine_ppm: Pair = (10_000, 50_000)
+    """Share of the weight proven Byzantine, summed over the window."""
     timeouts_per_block_ppm: tuple[
         Annotated[int, decimal("0", "1000")], Annotated[int, decimal("0", "1000")]
-    ] = (500_000, 1_000_000)
-    """Timeouts a committed block (bare numbers)."""
-    missed_ppm: Pair = (200_000, 300_000)
-    """Share of the weight that missed votes."""
+    ] = (200_000, 500_000)
+    """Timeouts a committed block over the window (bare numbers)."""
+    missed_ppm: Pair = (100_000, 200_000)
+    """Share of the weight that did not vote, mean of the window."""
     liveness_guard: Annotated[bool, Flag()] = False
     """Rise only while proven and missed weight leave the higher level live."""
     guard_margin_ppm: Annotated[int, share()] = 20_000
@@ -298,6 +312,8 @@ class Slash:
     """A timeout that hides a certificate its signer had voted on."""
     tc_rule_ppm: Annotated[int, share()] = 50_000
     """A vote against the rule of the timeout certificate."""
+    downtime_ppm: Annotated[int, share()] = 10_000
+    """Less than `min_signed` of an epoch's blocks (1 %: Cosmos SDK, slash_fraction_downtime)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,12 +323,20 @@ class Reputation:
     __pydantic_config__ = STRICT
     prior_ppm: Annotated[int, share()] = 500_000
     """What the score of an inactive validator decays toward."""
-    half_life_epochs: Annotated[int, Count(1, 100_000)] = 10
+    half_life_epochs: Annotated[int, Count(1, 100_000)] = 8
     """Epochs in which half of the distance to the prior is gone."""
     floor_ppm: Annotated[int, share()] = 10_000
     """Least score."""
     ceiling_ppm: Annotated[int, share()] = 1_000_000
     """Greatest score."""
+    attendance_gain_ppm: Annotated[int, share()] = 20_000
+    """Gained by who attended all blocks of an epoch, pro rata (assumption, as all that follow)."""
+    absence_loss_ppm: Annotated[int, share()] = 40_000
+    """Lost by who attended none, pro rata."""
+    proposal_gain_ppm: Annotated[int, share()] = 1_000
+    """Gained by a committed proposal."""
+    offence_loss_ppm: Annotated[int, share()] = 500_000
+    """Fraction of the score lost by each proven offence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +354,14 @@ class Ledger:
     """Fractions by offence."""
     correlation_multiplier: Annotated[int, Count(0, 100)] = 3
     """Factor on the share of stake slashed together (Ethereum: 3)."""
+    correlation_epochs: Epochs = 4
+    """Epochs over which offences count as together."""
+    min_signed_ppm: Annotated[int, share()] = 0
+    """Share of an epoch's blocks below which it is downtime (Cosmos SDK: 50 %); `0 %`: never."""
+    tombstone: tuple[Offence, ...] = ("double_vote", "double_proposal")
+    """Offences that jail for good (Cosmos SDK v0.53: double signing)."""
+    uptime_gain_ppm: Annotated[int, share("0.01 %", "100 %")] = 250_000
+    """Weight of the newest epoch in a validator's uptime (assumption)."""
     reputation: Reputation = Reputation()
     """Scores."""
 

@@ -165,9 +165,14 @@ class SharedLane(Lane):
         return self.reserved_bits_per_s + max(0, sibling.reserved_bits_per_s - used)
 
     def clear(self, now_ns: int) -> None:
-        super().clear(now_ns)
+        """Lose what is queued and on the wire (a crash), and what it would have used."""
         cell = now_ns // GRID_NS
-        self._used_bits = {c: bits for c, bits in self._used_bits.items() if c <= cell}
+        idle_ns = max(0, min(self.free_ns, (cell + 1) * GRID_NS) - now_ns)
+        super().clear(now_ns)
+        used = {c: bits for c, bits in self._used_bits.items() if c <= cell}
+        if idle_ns:
+            used[cell] = max(0, used.get(cell, 0) - self.bits_per_s * idle_ns // NS)
+        self._used_bits = used
 
     def _enter(self, cell: int) -> None:
         self._cell = cell

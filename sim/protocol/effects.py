@@ -12,23 +12,33 @@ from sim.protocol.types import QC, BlockId, Evidence, PayloadRef, Timeout, Valid
 
 
 class PersistentState(NamedTuple):
-    """What must survive a crash before a vote or timeout leaves."""
+    """What must survive a crash before a vote, timeout or proposal leaves.
+
+    The block store is durable of itself: a validator that restarts still holds its blocks.
+    """
 
     epoch: int
     last_voted_view: int
+    last_proposed_view: int
     high_qc: QC
     last_timeout: Timeout | None
 
 
 class Send(NamedTuple):
-    """To one validator (may be oneself: the driver signs and loops it back)."""
+    """To one validator (may be oneself: the driver signs and loops it back).
+
+    A message that one `handle` both sends and broadcasts is the same object: sign it once.
+    """
 
     to: ValidatorId
     message: Message
 
 
 class Broadcast(NamedTuple):
-    """To every other member of the epoch, in keyed-permutation order or by tree or gossip."""
+    """To every other member of the epoch, in keyed-permutation order or by tree or gossip.
+
+    The epoch is that of this validator's last EpochChanged before this effect.
+    """
 
     message: Message
 
@@ -141,11 +151,12 @@ class Rejected(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """A bounded queue overflowed."""
+    """A bounded queue overflowed. `refs` count as untold: the driver may offer them again."""
 
     queue: str
     dropped: int
     reason: str
+    refs: tuple[PayloadRef, ...] = ()
 
 
 Observation: TypeAlias = (

@@ -1,9 +1,14 @@
-"""What validators send to one another. Values only; the driver signs, sizes and moves them."""
+"""What validators send to one another, its size on the wire and the signatures in it.
+
+Values only: the driver signs and moves them. Must not know keys or links.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
+from sim.protocol.multi_signature import members
 from sim.protocol.types import (
     QC,
     TC,
@@ -14,15 +19,15 @@ from sim.protocol.types import (
     Evidence,
     Operation,
     Timeout,
+    ValidatorId,
     Vote,
 )
 
 
 class Proposal(NamedTuple):
-    """A leader's block; `proof` rides along while peers may still be in the old epoch."""
+    """A leader's block. Its `justify` of view 0 stands for an epoch proof, sent apart."""
 
     block: Block
-    proof: EpochProof | None = None
 
 
 class VoteMessage(NamedTuple):
@@ -32,11 +37,9 @@ class VoteMessage(NamedTuple):
 
 
 class TimeoutMessage(NamedTuple):
-    """A timeout. `certificate` is the high QC itself, sent at most once a peer, else pulled."""
+    """A timeout. It names the high QC; a peer that lacks it pulls it with CertificateRequest."""
 
     timeout: Timeout
-    certificate: QC | None = None
-    last_tc: TC | None = None
 
 
 class TimeoutCertificateMessage(NamedTuple):
@@ -49,6 +52,12 @@ class CertificateRequest(NamedTuple):
 
 class CertificateResponse(NamedTuple):
     certificate: QC
+
+
+class EpochProofMessage(NamedTuple):
+    """Sent by the collector whose certificate closed the epoch, and to whoever is behind."""
+
+    proof: EpochProof
 
 
 class LateVotes(NamedTuple):
@@ -66,7 +75,11 @@ class OperationMessage(NamedTuple):
 
 
 class BlocksRequest(NamedTuple):
-    """Ask for `wanted` and its ancestors above `above_height`, and proofs from `epoch` on."""
+    """Ask for `wanted` and its ancestors above `above_height`, in the asker's `epoch`.
+
+    `wanted` empty: whatever the peer follows. A peer in a later epoch answers with `epoch`'s
+    remaining blocks and, with the last of them, the proof that closed it.
+    """
 
     wanted: BlockId
     above_height: int
@@ -74,10 +87,14 @@ class BlocksRequest(NamedTuple):
 
 
 class BlocksResponse(NamedTuple):
-    """Ascending by height; `certificate` certifies the last block where the peer has it."""
+    """Blocks of one epoch, ascending; `certificate` certifies the last where the peer has it.
+
+    `proof` closes the epoch of the blocks. Only `certificate` and `proof` need their signatures
+    checked: a quorum signed the last block, and hashes tie all others to it.
+    """
 
     blocks: tuple[Block, ...]
-    proofs: tuple[EpochProof, ...]
+    proof: EpochProof | None = None
     certificate: QC | None = None
 
 
@@ -88,9 +105,125 @@ Message: TypeAlias = (
     | TimeoutCertificateMessage
     | CertificateRequest
     | CertificateResponse
+    | EpochProofMessage
     | LateVotes
     | EvidenceMessage
     | OperationMessage
     | BlocksRequest
     | BlocksResponse
 )
+
+FIELD_BYTES = 8
+"""A number, count or index on the wire."""
+ID_BYTES = 32
+"""SHA-256."""
+FRAME_BYTES = 16
+"""Kind, length and sender of a message (assumption: a compact binary encoding)."""
+
+Statement: TypeAlias = tuple[ValidatorId, bytes, bytes]
+"""(signer, signed bytes, signature)."""
+
+
+def wire_size_bytes(message: Message, signature_bytes: int) -> int:
+    """Size a message: fields, bitmaps, and `signature_bytes` for each signature in it."""
+    return FRAME_BYTES + _size(message, signature_bytes)
+
+
+def _size(value: Any, sig: int) -> int:
+    kind = type(value)
+    if value is None:
+        return 1
+    if isinstance(value, QC):
+        bitmap = (value.signers.bit_length() + 7) // 8
+        return 2 * FIELD_BYTES + ID_BYTES + bitmap + value.signers.bit_count() * sig
+    if kind is Vote:
+        return 3 * FIELD_BYTES + ID_BYTES + sig
+    if kind is Timeout:
+        return 4 * FIELD_BYTES + ID_BYTES + sig
+    if isinstance(value, TC):
+        # Epoch and view once; of each timeout the signer, the high QC's reference, the signature.
+        return 3 * FIELD_BYTES + len(value.timeouts) * (2 * FIELD_BYTES + ID_BYTES + sig)
+    if isinstance(value, Block):
+        return _block_size(value, sig)
+    if kind is Operation:
+        return 4 * FIELD_BYTES + sig
+    if kind is Evidence:
+        return 4 * FIELD_BYTES + _size((value.votes, value.blocks, value.timeout), sig)
+    if kind is CertificateRef:
+        return 2 * FIELD_BYTES + ID_BYTES
+    if kind is BlocksRequest:
+        return 2 * FIELD_BYTES + ID_BYTES
+    if isinstance(value, tuple):
+        return sum(_size(item, sig) for item in value) + FIELD_BYTES * (kind is tuple)
+    raise TypeError(f"no wire size for {kind.__name__}")
+
+
+def _block_size(block: Block, sig: int) -> int:
+    header = 4 * FIELD_BYTES + ID_BYTES + sig
+    refs = FIELD_BYTES + len(block.payload) * 4 * FIELD_BYTES
+    content = (block.justify, block.tc, block.operations, block.attendance, block.evidence)
+    return header + refs + sum(_size(part, sig) for part in content)
+
+
+def signed_statements(message: Message) -> tuple[Statement, ...]:
+    """List each signature that a receiver has to check, nested certificates' included.
+
+    Of a BlocksResponse that is its certificate and proof only: a quorum signed the last block and
+    hashes tie the others to it. Of evidence it is what convicts, not the certificates inside.
+    """
+    if isinstance(message, BlocksResponse):
+        return _of(message.certificate) + _of(message.proof)
+    if isinstance(message, (BlocksRequest, CertificateRequest)):
+        return ()
+    return tuple(statement for part in message for statement in _of(part))
+
+
+def _of(value: Any) -> tuple[Statement, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, Vote):
+        return ((value.voter, value.signed_bytes(), value.signature),)
+    if isinstance(value, Timeout):
+        return ((value.signer, value.signed_bytes(), value.signature),)
+    if isinstance(value, Operation):
+        return ((value.validator, value.signed_bytes(), value.signature),)
+    if isinstance(value, QC):
+        said = Vote(value.epoch, value.view, value.block, 0).signed_bytes()
+        pairs = zip(members(value.signers), value.signatures, strict=True)
+        return tuple((signer, said, signature) for signer, signature in pairs)
+    if isinstance(value, EpochProof):
+        return _of(value.path[-1].justify) + _of(value.qc)
+    if isinstance(value, Block):
+        parts = (value.justify, value.tc, value.operations, value.attendance, value.evidence)
+        return (_proposer(value), *(s for part in parts for s in _of(part)))
+    if isinstance(value, Evidence):
+        proposals = tuple(map(_proposer, value.blocks)) if value.kind == "double_proposal" else ()
+        return _of(value.votes) + proposals + _of(value.timeout)
+    if isinstance(value, TC):
+        return _of(value.timeouts)
+    return tuple(statement for item in value for statement in _of(item))
+
+
+def _proposer(block: Block) -> Statement:
+    return (block.proposer, block.signed_bytes(), block.signature)
+
+
+def with_signatures(message: Message, me: ValidatorId, sign: Callable[[bytes], bytes]) -> Message:
+    """Fill in what `me` owes: his own statement, where it is not signed yet; else no change."""
+    if isinstance(message, VoteMessage):
+        vote = message.vote
+        if vote.voter == me and not vote.signature:
+            return VoteMessage(vote._replace(signature=sign(vote.signed_bytes())))
+    elif isinstance(message, Proposal):
+        block = message.block
+        if block.proposer == me and not block.signature:
+            return Proposal(block.signed(sign(block.signed_bytes())))
+    elif isinstance(message, TimeoutMessage):
+        timeout = message.timeout
+        if timeout.signer == me and not timeout.signature:
+            return TimeoutMessage(timeout._replace(signature=sign(timeout.signed_bytes())))
+    elif isinstance(message, OperationMessage):
+        operation = message.operation
+        if operation.validator == me and not operation.signature:
+            return OperationMessage(operation._replace(signature=sign(operation.signed_bytes())))
+    return message

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 ValidatorId: TypeAlias = int
 """Index into the registry of identities; never reused. Bit `i` of a bitmap is validator `i`."""
@@ -217,6 +217,14 @@ class Block:
     def signed_bytes(self) -> bytes:
         return canonical("block", self.id)
 
+    def signed(self, signature: bytes) -> Block:
+        """Copy the block with its proposer's signature; the id is not hashed again."""
+        twin = object.__new__(Block)
+        for name in self.__slots__:
+            object.__setattr__(twin, name, getattr(self, name))
+        object.__setattr__(twin, "signature", signature)
+        return twin
+
 
 class WeightTable(NamedTuple):
     """Integer weights by validator index (0 for who has no vote) and their sum W."""
@@ -241,15 +249,18 @@ class EpochParameters:
     """Timeout weight above which others join: W - quorum."""
     beacon: bytes
     """Committed block id that seeds leader choice and broadcast order."""
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Pure functions of this value, remembered (leaders, bitmap weights): sharing cannot matter."""
 
 
 class EpochProof(NamedTuple):
-    """Why a block is an epoch's root: the 2-chain of the old epoch's certificates over it.
+    """Why a block is an epoch's root: a 2-chain of the old epoch's certificates at or above it.
 
-    `child.parent == root`, `root_qc` certifies root, `child_qc` certifies child one view later.
+    `path` leads from the root's child up to the 2-chain's child. Its last block is one view above
+    its parent (the root itself where `path` has one block) and its `justify` certifies that
+    parent; `qc` certifies the last block. Tail blocks in between are there for their hash links.
     """
 
     root: Block
-    root_qc: QC
-    child: Block
-    child_qc: QC
+    path: tuple[Block, ...]
+    qc: QC

@@ -1,0 +1,207 @@
+"""One validator's chain: blocks, certificates, commits, epochs.
+
+Owns the block tree, the highest certificate, the epoch's pinned parameters and the epoch proofs.
+Must not know votes in progress, timers, who sent what.
+"""
+
+from __future__ import annotations
+
+from sim.protocol.accountability import Certified
+from sim.protocol.effects import Committed, Effect, EpochChanged, Forked, Reconciled
+from sim.protocol.epochs import check_proof, root_certificate
+from sim.protocol.fork_detector import BlockTree
+from sim.protocol.ledger import Ledger
+from sim.protocol.multi_signature import bitmap_weight, check_certificate
+from sim.protocol.types import (
+    QC,
+    Block,
+    BlockId,
+    EpochParameters,
+    EpochProof,
+    PayloadRef,
+    digest,
+)
+
+PENDING_CERTIFICATES = 16
+"""Certificates kept whose block is not here yet."""
+_MEMO_LIMIT = 8192
+
+
+class Chain:
+    """The blocks a validator holds and what it has concluded from their certificates."""
+
+    def __init__(self, ledger: Ledger, *, keep: int, on_safety_violation: str) -> None:
+        self.ledger = ledger
+        self._on_violation = on_safety_violation
+        self._tables: dict[int, EpochParameters] = {}
+        genesis = ledger.genesis_block
+        self.tree = BlockTree(genesis, self._weigh, keep=keep)
+        self.proofs: dict[int, EpochProof] = {}
+        self.pending: dict[BlockId, QC] = {}
+        """Certificates that hold, of blocks that are not here."""
+        self.returned: list[PayloadRef] = []
+        """Payload of branches that died, for the mempool."""
+        self.halted = False
+        self.conflict: tuple[list[Certified], list[Certified]] | None = None
+        """After a finality fork: what is certified on our branch and on the other one."""
+        self._open(genesis)
+
+    def _open(self, root: Block) -> None:
+        opened = self.ledger.next_epoch(root)
+        self.epoch = opened.parameters
+        self.change = opened.change
+        self._tables[self.epoch.epoch] = self.epoch
+        self._tables.pop(self.epoch.epoch - 4, None)
+        self.high_qc = root_certificate(self.epoch)
+        self.pending.clear()
+
+    def _weigh(self, qc: QC) -> int:
+        table = self._tables.get(qc.epoch)
+        return 0 if table is None else max(0, bitmap_weight(qc.signers, table.weights))
+
+    def check(self, qc: QC) -> str | None:
+        """Judge a certificate by the present epoch, each (statement, bitmap) once."""
+        memo = self.epoch.memo
+        key = (qc.view, qc.block, qc.signers, len(qc.signatures), qc.epoch)
+        if key in memo:
+            return memo[key]  # type: ignore[no-any-return]
+        reason = check_certificate(qc, self.epoch)
+        if len(memo) > _MEMO_LIMIT:
+            memo.clear()
+        memo[key] = reason
+        return reason
+
+    @property
+    def known_view(self) -> int:
+        """Highest view of which a certificate is at hand, its block here or not."""
+        return max([self.high_qc.view, *(qc.view for qc in self.pending.values())])
+
+    def certificate(self, block_id: BlockId) -> QC | None:
+        """Return the certificate of a block, also of one that is not here yet."""
+        if block_id == self.high_qc.block:
+            return self.high_qc
+        return self.tree.certificate(block_id) or self.pending.get(block_id)
+
+    def adopt(self, qc: QC, out: list[Effect]) -> str | None:
+        """Take up a certificate whose weights hold: adopt, certify, commit, change epochs.
+
+        Returns unknown_block when its block has to be fetched first (then it waits in `pending`),
+        else None. The 2-chain rule: a certified block commits its parent if the parent was
+        certified one view before.
+        """
+        if qc.view == 0:
+            return None
+        block = self.tree.get(qc.block)
+        if block is None:
+            self.pending.pop(qc.block, None)
+            while len(self.pending) >= PENDING_CERTIFICATES:
+                del self.pending[min(self.pending, key=lambda b: self.pending[b].view)]
+            self.pending[qc.block] = qc
+            return "unknown_block"
+        self.pending.pop(qc.block, None)
+        out.extend(self.tree.certify(qc))
+        if qc.view > self.high_qc.view:
+            self.high_qc = qc
+        justify = block.justify
+        if justify.view and justify.view + 1 == block.view:
+            self._commit(justify.block, qc, out)
+        return None
+
+    def insert(self, block: Block, out: list[Effect]) -> str | None:
+        """Store a block whose certificates hold; its parent must be here. Returns why not."""
+        reason = self.tree.check_insert(block)
+        if reason is None:
+            self.ledger.apply(block)
+            out.extend(self.tree.insert(block))
+        return reason
+
+    def _commit(self, block_id: BlockId, qc: QC, out: list[Effect]) -> None:
+        final = self.tree.final
+        path = self.tree.path(block_id, final.height, 1 << 30)
+        if block_id == final.id or (not path and self.tree.extends(final.id, block_id)):
+            return
+        root = next((b for b in path if self.ledger.is_root(b.id)), None)
+        if root is None:
+            self._finalize(block_id, out)
+            return
+        above = self.tree.path(qc.block, root.height, 1 << 30)
+        if self._finalize(root.id, out):
+            self._close(EpochProof(root, above, qc))
+
+    def _finalize(self, block_id: BlockId, out: list[Effect]) -> bool:
+        finalized = self.tree.finalize(block_id)
+        if finalized.fork is not None:
+            out.append(finalized.fork)
+            self.conflict = self._branches(finalized.fork)
+            if self._on_violation == "halt":
+                self.halted = True
+            else:
+                self._reconcile(block_id, out)
+            return False
+        self._report(finalized.final, out)
+        for block in finalized.orphaned:
+            self.returned.extend(block.payload)
+        return True
+
+    def _reconcile(self, block_id: BlockId, out: list[Effect]) -> None:
+        verdict = self.tree.reconcile(block_id)
+        orphaned = tuple(block.id for block in verdict.orphaned)
+        out.append(Reconciled(verdict.depth, orphaned, verdict.returned))
+        self.returned.extend(verdict.returned)
+        self._report(verdict.adopted, out)
+
+    def _branches(self, fork: Forked) -> tuple[list[Certified], list[Certified]]:
+        """List the certified blocks above each of the two blocks that part at `fork.parent`."""
+        tree = self.tree
+        ours: list[Certified] = []
+        theirs: list[Certified] = []
+        for tip, found in zip(fork.branches, (ours, theirs), strict=True):
+            base = next(c for c in tree.children(fork.parent) if tree.extends(tip, c))
+            queue = [base]
+            for block_id in queue:
+                queue.extend(tree.children(block_id))
+                block, qc = tree.get(block_id), tree.certificate(block_id)
+                if block is not None and qc is not None:
+                    found.append((block, qc))
+        return ours, theirs
+
+    def _report(self, blocks: tuple[Block, ...], out: list[Effect]) -> None:
+        for block in blocks:
+            state = self.ledger.state(block.id).digest()
+            out.append(Committed(block.id, block.epoch, block.view, block.height, state))
+
+    def _close(self, proof: EpochProof) -> None:
+        self.proofs[self.epoch.epoch] = proof
+        self._open(proof.root)
+
+    def announce(self, out: list[Effect]) -> None:
+        """Say which parameters are pinned now."""
+        epoch = self.epoch
+        if self.change is not None:
+            out.append(self.change)
+        out.append(
+            EpochChanged(
+                epoch.epoch,
+                epoch.root,
+                epoch.quorum,
+                epoch.weights.total,
+                digest(epoch.weights.weights),
+                epoch.level,
+            )
+        )
+
+    def close(self, proof: EpochProof, out: list[Effect]) -> str | None:
+        """Take up a proof of the present epoch: commit its root, open the next epoch.
+
+        Returns unknown_root when the root has to be fetched first, or why the proof is bad.
+        """
+        reason = check_proof(proof, self.epoch)
+        if reason is not None:
+            return reason
+        if proof.root.id not in self.tree and self.insert(proof.root, out) is not None:
+            return "unknown_root"
+        if not self.ledger.is_root(proof.root.id):
+            return "not_the_last_block"
+        if self._finalize(proof.root.id, out):
+            self._close(proof)
+        return None

@@ -1,0 +1,152 @@
+"""Views: who leads them, how long they last, when a validator gives up on one.
+
+Owns the consensus parameters, the leader schedule, the timer rule and the timeouts of coming
+views. Must not know blocks' contents, the ledger, transport.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+
+from sim.protocol.multi_signature import AcceptedTimeout, RejectedVote, TimeoutCollector
+from sim.protocol.types import EpochParameters, Timeout, ValidatorId, digest
+
+PPM = 1_000_000
+VIEWS_AHEAD = 64
+"""Votes and timeouts of views further ahead than this are refused: collectors stay bounded."""
+VIEWS_BEHIND = 8
+"""A collector is kept this many views after its own, for late votes."""
+_MEMO_LIMIT = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsensusParameters:
+    """Settings of the consensus core. Times in ns of the local clock; limits are counts."""
+
+    timer_base_ns: int = 2_000_000_000
+    timer_backoff_ppm: int = 1_500_000
+    """Factor on the timer for each view in a row that ended in a timeout."""
+    timer_max_ns: int = 60_000_000_000
+    leader: str = "weighted"
+    """weighted | round_robin."""
+    late_vote_leaders: int = 2
+    """Late votes are forwarded to this many coming leaders."""
+    min_block_interval_ns: int = 0
+    """A leader proposes no sooner than this after it first saw the parent, on its own clock."""
+    max_block_refs: int = 512
+    max_block_transactions: int = 20_000
+    max_block_operations: int = 64
+    max_block_evidence: int = 16
+    max_block_attendance: int = 128
+    mempool_refs: int = 16_384
+    mempool_operations: int = 1_024
+    sync_blocks: int = 16
+    """Blocks in one sync response."""
+    store_blocks: int = 1_024
+    """Final blocks kept to answer who syncs."""
+    on_safety_violation: str = "halt"
+    """halt | reconcile."""
+
+    def __post_init__(self) -> None:
+        if self.leader not in ("weighted", "round_robin"):
+            raise ValueError(f"leader is weighted or round_robin, not {self.leader!r}")
+        if self.on_safety_violation not in ("halt", "reconcile"):
+            raise ValueError(
+                f"on_safety_violation is halt or reconcile, not {self.on_safety_violation!r}"
+            )
+        if self.timer_base_ns <= 0 or self.timer_max_ns < self.timer_base_ns:
+            raise ValueError("timers need 0 < timer_base_ns <= timer_max_ns")
+        if self.timer_backoff_ppm < PPM:
+            raise ValueError(f"timer_backoff_ppm is at least {PPM}: a timer never shrinks")
+
+
+def members(parameters: EpochParameters) -> tuple[ValidatorId, ...]:
+    """List who has a vote in the epoch, ascending."""
+    known: tuple[ValidatorId, ...] | None = parameters.memo.get("members")
+    if known is None:
+        weights = parameters.weights.weights
+        known = parameters.memo["members"] = tuple(i for i, w in enumerate(weights) if w > 0)
+    return known
+
+
+def leader(parameters: EpochParameters, view: int, kind: str) -> ValidatorId:
+    """Name the leader of `view`: a pure function of the epoch's beacon, weights and the view.
+
+    weighted: a member is drawn with probability weight / W, by SHA-256 of (beacon, epoch, view).
+    round_robin: members in turn, from an offset that the beacon draws.
+    """
+    key = (kind, view)
+    memo = parameters.memo
+    known: ValidatorId | None = memo.get(key)
+    if known is not None:
+        return known
+    everyone = members(parameters)
+    if kind == "round_robin":
+        offset = int.from_bytes(digest("turn", parameters.beacon)[:8], "big")
+        chosen = everyone[(offset + view) % len(everyone)]
+    else:
+        sums = memo.get("cumulative")
+        if sums is None:
+            sums = memo["cumulative"] = tuple(accumulate(parameters.weights.weights))
+        draw = digest("leader", parameters.beacon, parameters.epoch, view)
+        point = (int.from_bytes(draw[:16], "big") * parameters.weights.total) >> 128
+        chosen = bisect_right(sums, point)
+    if len(memo) > _MEMO_LIMIT:
+        memo.clear()
+    memo[key] = chosen
+    return chosen
+
+
+class Pacemaker:
+    """The view that a validator is in, its timer, and the timeouts it has collected."""
+
+    __slots__ = ("_collectors", "_epoch", "_parameters", "consecutive", "helped", "view")
+
+    def __init__(self, parameters: ConsensusParameters, epoch: EpochParameters) -> None:
+        self._parameters = parameters
+        self.open(epoch)
+
+    def open(self, epoch: EpochParameters) -> None:
+        """Start over in a new epoch: views restart, nothing of the old one counts."""
+        self._epoch = epoch
+        self._collectors: dict[int, TimeoutCollector] = {}
+        self.view = 0
+        self.consecutive = 0
+        self.helped: dict[ValidatorId, int] = {}
+        """Peer -> the view for which it was last told how to catch up."""
+
+    def enter(self, view: int, *, progress: bool) -> None:
+        """Move to `view`; a certificate is progress and resets the backoff, a timeout is not."""
+        self.view = view
+        self.consecutive = 0 if progress else self.consecutive + 1
+        if self._collectors:
+            for old in [v for v in self._collectors if v < view]:
+                del self._collectors[old]
+
+    def delay_ns(self) -> int:
+        """Time to give the present view: min(base x backoff^k, max) and a leader's pacing."""
+        chosen = self._parameters
+        delay = chosen.timer_base_ns
+        for _ in range(self.consecutive):
+            if delay >= chosen.timer_max_ns:
+                break
+            delay = delay * chosen.timer_backoff_ppm // PPM
+        return min(delay, chosen.timer_max_ns) + chosen.min_block_interval_ns
+
+    def add(self, timeout: Timeout) -> AcceptedTimeout | RejectedVote:
+        """Count a verified timeout of this epoch, of the present view or one not far ahead."""
+        if timeout.view < self.view:
+            return RejectedVote("late")
+        if timeout.view > self.view + VIEWS_AHEAD:
+            return RejectedVote("wrong_view")
+        collector = self._collectors.get(timeout.view)
+        if collector is None:
+            collector = self._collectors[timeout.view] = TimeoutCollector(self._epoch, timeout.view)
+        return collector.add(timeout, verified=True)
+
+    def joins(self, view: int) -> bool:
+        """Say whether so much weight timed out in `view` that an honest validator is among it."""
+        collector = self._collectors.get(view)
+        return collector is not None and collector.weight > self._epoch.join

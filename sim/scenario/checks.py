@@ -10,31 +10,58 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKey
-from sim.scenario.fields import Count, OneOf, duration
+from sim.scenario.fields import Count, OneOf, duration, size
 
 COUNT_METRICS: tuple[str, ...] = (
     "blocks_committed",
+    "blocks_discarded",
     "epochs",
     "transactions_committed",
+    "operations_committed",
     "messages_offered",
     "messages_delivered",
+    "messages_stored",
+    "messages_dropped",
+    "retries",
     "lost_messages",
-    "level_ups",
-    "level_downs",
-    "offenders_punished",
+    "consensus_messages",
     "timeouts",
     "forks",
-    "operations_committed",
+    "offenders_accused",
+    "offenders_punished",
+    "stake_slashed",
+    "level_ups",
+    "level_downs",
+    "level_max",
+    "level_last",
+    "violations",
 )
-"""Plain counts over the run."""
+"""Plain counts over the run, as `sim.record.summary` names them."""
+
+SIZE_METRICS: tuple[str, ...] = ("consensus_bytes", "certificates_bytes")
+"""Bytes over the run, as `sim.record.summary` names them."""
 
 DURATION_METRICS: tuple[str, ...] = (
+    "longest_commit_gap",
+    "block_latency_p50",
+    "block_latency_p99",
     "commit_latency_p50",
     "commit_latency_p99",
     "delivery_latency_p50",
     "delivery_latency_p99",
+    "lookup_latency_p99",
 )
-"""Durations; the summary carries them in nanoseconds under the name with `_ns`."""
+"""Durations; `sim.record.summary` carries them in nanoseconds under the name with `_ns`."""
+
+METRICS = COUNT_METRICS + SIZE_METRICS + DURATION_METRICS
+
+AGENT_METRICS: tuple[str, ...] = (
+    *(name for name in METRICS if name.startswith(("messages_", "commit_", "delivery_", "lookup"))),
+    "transactions_committed",
+    "retries",
+    "lost_messages",
+)
+"""Metrics that say nothing about a scenario without agents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +116,7 @@ class CountCheck:
     """A count between two bounds, inclusive."""
 
     __pydantic_config__ = STRICT
-    metric: Annotated[str, OneOf(COUNT_METRICS + DURATION_METRICS, "metric")]
+    metric: Annotated[str, OneOf(METRICS, "metric")]
     """Its name."""
     at_least: Annotated[int, Count(0, 2**53)] | None = None
     """Least value that meets it."""
@@ -110,13 +137,46 @@ class DurationCheck:
     """Greatest value that meets it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeCheck:
+    """A number of bytes between two bounds, inclusive."""
+
+    __pydantic_config__ = STRICT
+    metric: Annotated[str, OneOf(SIZE_METRICS, "metric")]
+    """Its name."""
+    at_least_bytes: Annotated[int, size("0 B", "1000000 GB")] | None = None
+    """Least value that meets it."""
+    at_most_bytes: Annotated[int, size("0 B", "1000000 GB")] | None = None
+    """Greatest value that meets it."""
+
+
+MetricCheck: TypeAlias = CountCheck | DurationCheck | SizeCheck
+
+
+def bounds(check: MetricCheck) -> tuple[int | None, int | None]:
+    """Return the least and the greatest value that meet a check, in the metric's unit."""
+    if isinstance(check, CountCheck):
+        return check.at_least, check.at_most
+    if isinstance(check, SizeCheck):
+        return check.at_least_bytes, check.at_most_bytes
+    return check.at_least_ns, check.at_most_ns
+
+
+def summary_name(check: MetricCheck) -> str:
+    """Return the metric's name in `sim.record.summary`."""
+    return f"{check.metric}_ns" if isinstance(check, DurationCheck) else check.metric
+
+
 CHECKS: dict[str, type[Any]] = {
     "safety": Safety,
     "liveness": Liveness,
     "level": Level,
     "metric": CountCheck,
-    "duration metric": DurationCheck,
+    "duration": DurationCheck,
+    "size": SizeCheck,
 }
+STATED = ("safety", "liveness", "level", "metric")
+"""The keys that tell expectations apart in a file."""
 
 
 def check_kind(value: Any) -> str | None:
@@ -124,11 +184,13 @@ def check_kind(value: Any) -> str | None:
     if not isinstance(value, dict):
         return next((key for key, kind in CHECKS.items() if isinstance(value, kind)), None)
     if "metric" in value:
-        return "duration metric" if value["metric"] in DURATION_METRICS else "metric"
-    return next((key for key in CHECKS if key in value), None)
+        if value["metric"] in DURATION_METRICS:
+            return "duration"
+        return "size" if value["metric"] in SIZE_METRICS else "metric"
+    return next((key for key in STATED if key in value), None)
 
 
 Check: TypeAlias = Annotated[
-    Safety | Liveness | Level | CountCheck | DurationCheck,
-    ByKey(CHECKS, "an expectation", check_kind),
+    Safety | Liveness | Level | CountCheck | DurationCheck | SizeCheck,
+    ByKey(CHECKS, "an expectation", check_kind, STATED),
 ]

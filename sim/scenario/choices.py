@@ -18,12 +18,14 @@ TAG = "?"
 class ByKey:
     """`Annotated[A | B, ByKey({"key_of_a": A, "key_of_b": B}, "a thing")]`.
 
-    The first key of `kinds` that is present decides, unless `choose` does.
+    The first key of `kinds` that is present decides, unless `choose` does; `keys` are then those
+    that a file may use.
     """
 
     kinds: Mapping[str, type[Any]]
     what: str
     choose: Callable[[Any], str | None] | None = None
+    keys: tuple[str, ...] = ()
 
     def tag(self, value: Any) -> str | None:
         """Return the deciding key of a map or of an instance."""
@@ -49,7 +51,7 @@ class ByKey:
         return None if key is None else TAG + key
 
     def _keys(self) -> str:
-        return ", ".join(f"`{key}`" for key in self.kinds)
+        return ", ".join(f"`{key}`" for key in self.keys or self.kinds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,16 +58,15 @@ class Dimension:
         return self._integer(Fraction(match["number"]) * scale, text)
 
     def format(self, value: int) -> str:
-        """Return the shortest exact text: the largest unit that leaves few decimals."""
-        best = ""
-        for unit, scale in self.units.items():
-            number = _decimal(Fraction(value) / scale)
-            if number is None:
-                continue
-            text = f"{number} {unit}"
-            if not best or len(text) < len(best):
-                best = text
-        return best
+        """Return an exact text: whole numbers before decimals, then the shortest."""
+        if value == 0:
+            return f"0 {self.example.split(' ', 1)[1]}"
+        texts = [
+            f"{number} {unit}"
+            for unit, scale in self.units.items()
+            if (number := _decimal(Fraction(value) / scale)) is not None
+        ]
+        return min(texts, key=lambda text: ("." in text, len(text)))
 
     @property
     def phrase(self) -> str:

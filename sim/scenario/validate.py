@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -45,8 +45,9 @@ def validate(plain: Mapping[str, Any]) -> tuple[Scenario | None, list[Finding]]:
     """Return the scenario, or None and all findings. `plain`: as `Node.plain` returns it."""
     from pydantic import ValidationError
 
-    from sim.scenario.rules import broken_rules
+    from sim.scenario.rulebook import broken_rules
 
+    plain = _completed(plain, Scenario)
     try:
         scenario: Scenario = _adapter(None).validate_python(plain)
     except ValidationError as error:
@@ -55,6 +56,25 @@ def validate(plain: Mapping[str, Any]) -> tuple[Scenario | None, list[Finding]]:
     sections = {yaml_key(f.name): getattr(scenario, f.name) for f in fields(Scenario)}
     findings = broken_rules(sections)
     return (None if findings else scenario), findings
+
+
+def _completed(plain: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+    """Fill up each map of settings that is there from the default of the field it is of.
+
+    `{age: 1 s}` for a field whose default is a batch of 2,000 items keeps the 2,000 items, not
+    the default of any batch.
+    """
+    completed = dict(plain)
+    hints = field_types(kind)
+    for item in fields(kind):
+        key, inner = yaml_key(item.name), optional_member(hints[item.name])
+        given = completed.get(key)
+        if not hasattr(inner, "__pydantic_config__") or not isinstance(given, Mapping):
+            continue
+        if is_dataclass(item.default) and item.default is not MISSING:
+            given = {**to_plain(item.default), **given}
+        completed[key] = _completed(given, inner)
+    return completed
 
 
 def _sound_sections(plain: Mapping[str, Any], findings: list[Finding]) -> dict[str, Any]:

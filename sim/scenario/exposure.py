@@ -1,0 +1,132 @@
+"""How much voting weight at genesis is in bad hands, as far as the scenario settles it.
+
+Owns: lower bounds of Byzantine and of unavailable weight, and the limits of the quorum.
+Must not know: draws. Where chance decides who is chosen, the lightest choice counts, so that what
+is refused is refused rightly.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import Any
+
+from sim.protocol.adaptive_quorum import LEVELS
+from sim.protocol.weighted_voting import WeightParameters, weight_table
+from sim.scenario.disturbances import AmnesiaCrash, Crash, DoubleVote, Equivocate, Silent
+from sim.scenario.model import EqualStake, ListedStake, Validators, Weights, ZipfStake
+from sim.scenario.selection import ByStake, ByWeight, Ids, Random
+
+_WHOLE = 1_000_000
+DOUBLE_SIGNERS = (Equivocate, DoubleVote)
+"""Adversaries whose validators sign conflicting statements, so that their weight may count on both
+sides of a fork. (A silent one may not.)"""
+
+
+def safety_limit_ppm(level: int) -> int:
+    """Return 2q - 1 of a level: safety holds while Byzantine weight is below it."""
+    numerator, denominator = LEVELS[level]
+    return (2 * numerator - denominator) * _WHOLE // denominator
+
+
+def liveness_limit_ppm(level: int) -> int:
+    """Return 1 - q of a level: the chain is live while unavailable weight is within it."""
+    numerator, denominator = LEVELS[level]
+    return (denominator - numerator) * _WHOLE // denominator
+
+
+def byzantine_ppm(validators: Validators, weights: Weights, adversaries: Any, faults: Any) -> int:
+    """Return the least share of the weight that may sign twice, adversaries and amnesia together.
+
+    Amnesia makes a validator forget what it voted for, so it may vote twice in good faith.
+    """
+    bad = [item.nodes for item in adversaries if isinstance(item, DOUBLE_SIGNERS)]
+    bad += [item.nodes for item in faults if isinstance(item, AmnesiaCrash)]
+    return _least_share(validators, weights, bad)
+
+
+def unavailable_ppm(validators: Validators, weights: Weights, adversaries: Any, faults: Any) -> int:
+    """Return the least share of the weight that the scenario silences for good."""
+    bad = [item.nodes for item in adversaries if isinstance(item, Silent) and item.end_ns is None]
+    bad += [item.nodes for item in faults if isinstance(item, Crash) and item.until_ns is None]
+    return _least_share(validators, weights, bad)
+
+
+def genesis_stakes(validators: Validators) -> list[int]:
+    """Return the genesis stakes; lognormal ones in ascending order, before they are dealt out."""
+    rule, count = validators.stake, validators.count
+    if isinstance(rule, EqualStake):
+        return [rule.amount] * count
+    if isinstance(rule, ListedStake):
+        return list(rule.amounts)[:count] + [0] * (count - len(rule.amounts))
+    if isinstance(rule, ZipfStake):
+        exponent = rule.exponent_micro / _WHOLE
+        return [int(rule.largest / (rank + 1) ** exponent) for rank in range(count)]
+    normal = NormalDist(0, max(rule.sigma_micro, 1) / _WHOLE)
+    return [
+        round(rule.median * 2.718281828459045 ** normal.inv_cdf((rank + 0.5) / count))
+        for rank in range(count)
+    ]
+
+
+def _least_share(validators: Validators, weights: Weights, selections: list[Any]) -> int:
+    """Return the least share, in ppm, that the union of the selections can own."""
+    if not selections or not any(genesis_stakes(validators)):
+        return 0
+    stakes = genesis_stakes(validators)
+    table = weight_table(
+        stakes,
+        [validators.initial_reputation_ppm] * validators.count,
+        [validators.initial_uptime_ppm] * validators.count,
+        WeightParameters(
+            stake_ppm=weights.stake_ppm,
+            reputation_ppm=weights.reputation_ppm,
+            uptime_ppm=weights.uptime_ppm,
+            cap_ppm=weights.cap_ppm,
+            combine=weights.combine,
+        ),
+    )
+    settled: dict[int, None] = {}
+    least = 0
+    for selection in selections:
+        named = _named(selection, validators, stakes, table.weights)
+        if named is None:
+            least = max(least, sum(sorted(table.weights)[: _how_many(selection, validators)]))
+        else:
+            settled.update(dict.fromkeys(named))
+    owned = sum(table.weights[index] for index in settled)
+    return max(owned, least) * _WHOLE // table.total
+
+
+def _how_many(selection: Any, validators: Validators) -> int:
+    if isinstance(selection, Random):
+        return selection.random
+    return len(selection.ids) if isinstance(selection, Ids) else 0
+
+
+def _named(
+    selection: Any, validators: Validators, stakes: list[int], weights: tuple[int, ...]
+) -> list[int] | None:
+    """Return whom a selection names, None where chance decides."""
+    if isinstance(selection, ByStake | ByWeight):
+        values = stakes if isinstance(selection, ByStake) else list(weights)
+        many = selection.by_stake if isinstance(selection, ByStake) else selection.by_weight
+        return sorted(range(len(values)), key=lambda index: (-values[index], index))[:many]
+    dealt = not isinstance(validators.stake, EqualStake | ListedStake | ZipfStake)
+    if isinstance(selection, Random) or dealt:
+        return None
+    if isinstance(selection, Ids):
+        return [index for index in selection.ids if index < validators.count]
+    return [
+        index for index, region in enumerate(_regions(validators)) if region == selection.region
+    ]
+
+
+def _regions(validators: Validators) -> list[str]:
+    """Return the region of each genesis validator."""
+    placement = validators.placement
+    amounts = placement.amounts
+    if amounts is None:
+        share, rest = divmod(validators.count, len(placement.regions))
+        amounts = tuple(share + (rank < rest) for rank in range(len(placement.regions)))
+    pairs = zip(placement.regions, amounts, strict=True)
+    return [region for region, amount in pairs for _ in range(amount)]

@@ -1,0 +1,43 @@
+"""The register of rules: each says which sections it needs and yields what it finds.
+
+Owns: running every rule whose sections are sound. Must not know: any rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+Finding: TypeAlias = tuple[tuple[str | int, ...], str]
+"""The path of the value, and what is wrong with it."""
+
+Rule: TypeAlias = Callable[..., Iterator[Finding]]
+
+_ABSENT: dict[str, Any] = {"agents": None, "faults": (), "adversaries": (), "operations": ()}
+_RULES: list[tuple[tuple[str, ...], tuple[str, ...], Rule]] = []
+
+
+def needs(*sections: str, maybe: tuple[str, ...] = ()) -> Callable[[Rule], Rule]:
+    """Register a rule that runs where all `sections` are sound, and is given them in order.
+
+    `maybe`: further sections that the rule is given as if they were absent where they are unsound.
+    """
+
+    def register(rule: Rule) -> Rule:
+        _RULES.append((sections, maybe, rule))
+        return rule
+
+    return register
+
+
+def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:
+    """Return what every rule finds whose sections are there."""
+    from sim.scenario import rules, rules_agents, rules_expect  # noqa: F401
+
+    found: list[Finding] = []
+    for names, maybe, rule in _RULES:
+        if all(name in sections for name in names):
+            given = [sections[name] for name in names]
+            given += [sections.get(name, _ABSENT[name]) for name in maybe]
+            found += rule(*given)
+    return found

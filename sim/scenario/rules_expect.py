@@ -1,0 +1,71 @@
+"""Rules of the `expect` section: bounds that can be met, and promises that the protocol can keep.
+
+Owns: what may be expected of a scenario. Must not know: YAML, places in files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sim.scenario.checks import AGENT_METRICS, Level, Liveness, Safety, bounds
+from sim.scenario.exposure import byzantine_ppm, safety_limit_ppm
+from sim.scenario.quantities import DURATION, SHARE
+from sim.scenario.rulebook import Finding, needs
+
+
+@needs("expect", "duration", "agents")
+def _can_be_met(expect: Any, duration: int, agents: Any) -> Iterator[Finding]:
+    if not expect:
+        yield ("expect",), "expects nothing, so nothing could be met"
+    for index, check in enumerate(expect):
+        path = ("expect", index)
+        if isinstance(check, Level):
+            if check.level.reached is None and check.level.returned is None:
+                yield (*path, "level"), "states neither `reached` nor `returned`"
+        elif isinstance(check, Liveness):
+            if check.liveness.commit_within_ns > duration:
+                message = f"is longer than the run, {DURATION.format(duration)}"
+                yield (*path, "liveness", "commit_within"), message
+        elif not isinstance(check, Safety):
+            yield from _bounds(path, check, agents)
+
+
+def _bounds(path: tuple[str | int, ...], check: Any, agents: Any) -> Iterator[Finding]:
+    low, high = bounds(check)
+    if low is None and high is None:
+        yield path, f"states neither `at_least` nor `at_most` for {check.metric}"
+    elif low is not None and high is not None and low > high:
+        yield (*path, "at_most"), "is below `at_least`"
+    if agents is None and check.metric in AGENT_METRICS:
+        yield (*path, "metric"), f"`{check.metric}` needs agents, and there are none"
+
+
+@needs("expect")
+def _no_contradiction(expect: Any) -> Iterator[Finding]:
+    stated = [check.safety for check in expect if isinstance(check, Safety)]
+    if len(stated) > 1:
+        yield ("expect",), "states `safety` more than once"
+
+
+@needs("expect", "adversaries", "faults", "validators", "weights", "quorum")
+def _safety_can_hold(
+    expect: Any, adversaries: Any, faults: Any, validators: Any, weights: Any, quorum: Any
+) -> Iterator[Finding]:
+    """Refuse `safety: held` where two quorums may share Byzantine weight only."""
+    if not any(isinstance(check, Safety) and check.safety == "held" for check in expect):
+        return
+    if (
+        validators.placement.amounts is None
+        or sum(validators.placement.amounts) == validators.count
+    ):
+        share = byzantine_ppm(validators, weights, adversaries, faults)
+        limit = safety_limit_ppm(quorum.initial_level)
+        if share >= limit:
+            index = next(i for i, c in enumerate(expect) if isinstance(c, Safety))
+            yield (
+                ("expect", index, "safety"),
+                f"validators that may sign twice own {SHARE.format(share)} of the voting weight "
+                f"at genesis; two quorums overlap in {SHARE.format(limit)} (2q - 1), and safety "
+                "holds only below that: expect `violated`, or own less",
+            )

@@ -97,7 +97,7 @@ def readme() -> str:
             "## Latency buckets",
             "",
             "Bucket b < 32 holds the value b ns. From 32 on, with s = floor(b / 32) - 1,",
-            "it starts at (32 + b mod 32) x 2^s ns: 32 buckets an octave. A quantile is given as the",
+            "it starts at (32 + b mod 32) x 2^s ns: 32 buckets an octave. A quantile is the",
             "largest value of its bucket: never below the exact one, less than 1/32 above it.",
             "",
             *(_section(table) for table in TABLES),

@@ -1,0 +1,132 @@
+"""All monitors of one replicate behind one call.
+
+Owns: which monitors run and which validators they believe. Must not know: SimPy, tables, checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sim.monitor.base import Handler, Monitor, Violation
+from sim.monitor.progress import Liveness, NoLostMessage, SupplyConservation
+from sim.monitor.safety import (
+    Accountability,
+    Agreement,
+    BlockOf,
+    CertificateUniqueness,
+    CommitMonotonicity,
+    EpochOf,
+    LedgerEquality,
+    PinnedParameters,
+    Validity,
+)
+from sim.protocol.effects import Observation
+
+
+class Watch:
+    """Feed every observation of every validator to the monitors that want it.
+
+    `honest`: bitmap of the validators that keep to the protocol; amnesiacs don't belong to it.
+    `block_of` and `epoch_of` give what an id stands for, None once forgotten; without them commits
+    are not judged by content. `commit_within_ns`: None where liveness isn't asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        honest: int,
+        validators: int,
+        block_of: BlockOf | None = None,
+        epoch_of: EpochOf | None = None,
+        commit_within_ns: int | None = None,
+        start_ns: int = 0,
+    ) -> None:
+        agreement = Agreement()
+        self._monotonicity = CommitMonotonicity(validators, block_of)
+        self._accountability = Accountability(honest, agreement, epoch_of)
+        self._no_lost_message = NoLostMessage()
+        self._supply = SupplyConservation()
+        self._liveness = None if commit_within_ns is None else Liveness(commit_within_ns, start_ns)
+        self.monitors: list[Monitor] = [
+            agreement,
+            CertificateUniqueness(),
+            self._monotonicity,
+            LedgerEquality(),
+            PinnedParameters(),
+            self._accountability,
+            self._no_lost_message,
+            self._supply,
+        ]
+        if block_of is not None and epoch_of is not None:
+            self.monitors.append(Validity(block_of, epoch_of))
+        if self._liveness is not None:
+            self.monitors.append(self._liveness)
+        self._believed = _routes(self.monitors)
+        self._doubted = _routes([m for m in self.monitors if not m.honest_only])
+        self._of = [
+            self._believed if honest >> node & 1 else self._doubted for node in range(validators)
+        ]
+
+    def observe(self, node: int, now_ns: int, observation: Observation) -> None:
+        """Show one observation of one validator."""
+        for handler in self._of[node].get(type(observation), ()):
+            handler(node, now_ns, observation)
+
+    def restarted(self, node: int, now_ns: int) -> None:
+        """A validator came back: its next commit may be at any height."""
+        self._monotonicity.restarted(node)
+
+    def corrupted(self, node: int) -> None:
+        """An adversary took a validator over: believe it no longer."""
+        self._of[node] = self._doubted
+        self._accountability.corrupted(node)
+
+    def healed(self, now_ns: int) -> None:
+        """The last fault or attack ended: the clock of liveness starts anew."""
+        if self._liveness is not None:
+            self._liveness.healed(now_ns)
+
+    def conserve(
+        self,
+        now_ns: int,
+        *,
+        offered: int,
+        delivered: int,
+        stored: int,
+        in_flight: int,
+        dropped: Mapping[str, int],
+    ) -> None:
+        """Compare the agent plane's counters: see `NoLostMessage.conserve`."""
+        self._no_lost_message.conserve(
+            now_ns,
+            offered=offered,
+            delivered=delivered,
+            stored=stored,
+            in_flight=in_flight,
+            dropped=dropped,
+        )
+
+    def supply(self, now_ns: int, node: int, *, minted: int, held: Mapping[str, int]) -> None:
+        """Compare a ledger's books: see `SupplyConservation.supply`."""
+        self._supply.supply(now_ns, node, minted=minted, held=held)
+
+    @property
+    def lost_messages(self) -> int | None:
+        """Messages without an account at the last `conserve`; None before the first."""
+        return self._no_lost_message.lost
+
+    def finish(self, now_ns: int) -> tuple[Violation, ...]:
+        """End the run: return each broken invariant's first occurrence, earliest first."""
+        for monitor in self.monitors:
+            monitor.finish(now_ns)
+        found = [m.violation for m in self.monitors if m.violation is not None]
+        return tuple(sorted(found, key=lambda v: (v.time_ns, v.monitor)))
+
+
+def _routes(monitors: list[Monitor]) -> dict[type, tuple[Handler, ...]]:
+    routes: dict[type, list[Any]] = {}
+    for monitor in monitors:
+        for kind, handler in monitor.handlers().items():
+            routes.setdefault(kind, []).append(handler)
+    return {kind: tuple(handlers) for kind, handlers in routes.items()}

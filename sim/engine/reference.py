@@ -1,0 +1,547 @@
+"""The agent plane with one SimPy process a message: readable, slow, the standard of exactness.
+
+Owns: a second program for the semantics of `sim/world/agents/README.md`, with the interface of
+`sim.world.agents.plane.AgentPlane`. It shares parameters, workload, population and keyed draws with
+the columns, and nothing of how they are solved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import simpy
+
+from sim.engine.reference_parts import (
+    Cache,
+    Clock,
+    Job,
+    Ledgers,
+    Links,
+    Lost,
+    Message,
+    OpenBatch,
+    Query,
+    Station,
+    at_priority,
+)
+from sim.engine.reference_payload import PayloadReference
+from sim.protocol.types import PayloadRef
+from sim.world.agents import draws, kinds
+from sim.world.agents.changes import (
+    Change,
+    Disconnect,
+    LinkChange,
+    NodeDown,
+    NodeUp,
+    Surge,
+    Throttle,
+)
+from sim.world.agents.draws import below, jittered, scaled
+from sim.world.agents.kinds import (
+    CRASH,
+    DELIVERED,
+    FINAL_REASONS,
+    GRID_NS,
+    MESSAGE,
+    NEVER,
+    PPM,
+    TRANSACTION,
+)
+from sim.world.agents.parameters import ClosedLoop, PlaneParameters, Traffic
+from sim.world.agents.population import affine, draw_population, session_tables
+from sim.world.agents.tables import RETRIED, STORED, Counters, Drained
+from sim.world.agents.workload import Workload
+from sim.world.chance import Chance, mix
+from sim.world.network.tables import NetworkTables
+
+# Order inside an instant; SimPy's own events have 0 (urgent) and 1 (normal).
+RETURNS, INGRESS, CACHE, SHARD, BATCH, BATCH_TIMER, UPLINK, DOWNLINK, EGRESS, STORE = range(10, 20)
+PAYLOAD, PAYLOAD_TIMER, COPIES, FAULTS = range(20, 24)
+
+Steps = Generator[simpy.Event, Any, None]
+
+
+class Reference:
+    """Solve the agent plane message by message. Same calls, same answers as `AgentPlane`."""
+
+    def __init__(self, parameters: PlaneParameters, network: NetworkTables, chance: Chance) -> None:
+        self.p = parameters
+        self.env = Clock()
+        self.keys = [int(k) for k in draws.keys_of(chance)]
+        keys = draws.keys_of(chance)
+        self.people = draw_population(parameters, network, keys)
+        self.workload = Workload(parameters, self.people, keys, chance)
+        nodes = range(len(parameters.node_region))
+        self.links = Links(parameters, network)
+        self.ledgers = Ledgers(parameters, self.keys[draws.SAMPLE])
+        self.traffic: dict[int, Traffic] = {t.kind: t for t in parameters.traffic}
+        self.down = [False for _ in nodes]
+        station = self._station
+        self.ingress = [station(n, 0, INGRESS, parameters.ingress.servers) for n in nodes]
+        self.shard = [station(n, 1, SHARD, parameters.directory.station.servers) for n in nodes]
+        self.uplink = [station(n, 2, UPLINK, 1) for n in nodes]
+        self.downlink = [station(n, 3, DOWNLINK, 1) for n in nodes]
+        self.egress = [station(n, 4, EGRESS, parameters.egress.servers) for n in nodes]
+        for one in self.ingress:
+            one.admit = self._admit
+        self.credit_ns = [0 for _ in nodes]
+        self.caches = [Cache(self.env, CACHE, self._resolve_instant) for _ in nodes]
+        self.open: dict[tuple[int, int], OpenBatch] = {}
+        self.joining: list[tuple[Message, int, simpy.Event]] = []
+        self.storing: list[tuple[Message, int, simpy.Event]] = []
+        self.stored: dict[int, list[tuple[Message, int, int, simpy.Event]]] = {}
+        self.published: list[tuple[int, int]] = []
+        self.payload = PayloadReference(self, (PAYLOAD, PAYLOAD_TIMER, COPIES))
+        self.factor_ppm = PPM
+        self.next_cell = 0
+        self.session_version = [0] * parameters.agents
+        self.tables = session_tables(parameters.sessions) if parameters.sessions else None
+        for agent in range(parameters.agents if parameters.sessions else 0):
+            self._watch_session(agent)
+        self._start_loops()
+
+    def _station(self, node: int, place: int, priority: int, servers: int) -> Station:
+        p = self.p
+        limits = (p.ingress.queue, p.directory.station.queue, p.uplink.queue, p.downlink.queue)
+        full = (kinds.INGRESS_FULL, kinds.LOOKUP_FAILED, kinds.UPLINK_FULL, kinds.DOWNLINK_FULL)
+        return Station(
+            self.env,
+            self.ledgers,
+            place=place,
+            node=node,
+            priority=priority,
+            servers=servers,
+            limit=(*limits, p.egress.queue)[place],
+            full=(*full, kinds.EGRESS_FULL)[place],
+            down=self.down,
+        )
+
+    # -- the engine's calls -------------------------------------------------------------------
+
+    def advance(self, now_ns: int, horizon_ns: int | None = None) -> None:
+        """Run everything up to and including `now_ns`. The reference never runs ahead."""
+        while self.next_cell * GRID_NS < now_ns:
+            start_ns = self.next_cell * GRID_NS
+            self._run_to(start_ns)
+            self._publish(start_ns)
+            cell = self.workload.cell(self.next_cell, self.factor_ppm)
+            for row in zip(*(column.tolist() for column in cell), strict=True):
+                time_ns, ident, kind, source, target, size = row
+                message = Message(ident, kind, source, target, size, time_ns)
+                self.env.process(self._drawn(message))
+            self.next_cell += 1
+        self._run_to(now_ns)
+        if now_ns % GRID_NS == 0:
+            self._publish(now_ns)
+
+    def apply(self, change: Change) -> None:
+        """Let a fault act after everything at the present instant."""
+        match change:
+            case NodeDown(node):
+                self._crash(node)
+            case NodeUp(node):
+                self.down[node] = False
+            case Throttle():
+                for place in (self.ingress, self.shard, self.egress):
+                    place[change.node].factor_ppm = change.service_ppm
+                for place in (self.uplink, self.downlink):
+                    place[change.node].factor_ppm = change.links_ppm
+                self.payload.throttle(change.node, change.service_ppm, change.links_ppm)
+            case LinkChange():
+                self.links.change(change)
+            case Disconnect():
+                self._disconnect(change)
+            case Surge(factor_ppm):
+                self.factor_ppm = factor_ppm
+
+    def new_refs(self, validator: int, now_ns: int) -> tuple[PayloadRef, ...]:
+        return self.payload.new_refs(validator, now_ns)
+
+    def held_ns(self, validator: int, refs: tuple[PayloadRef, ...]) -> int | None:
+        return self.payload.held_ns(validator, refs)
+
+    def pull(self, validator: int, ref: PayloadRef, now_ns: int) -> int | None:
+        return self.payload.pull(validator, ref, now_ns)
+
+    def commit(self, refs: tuple[PayloadRef, ...], now_ns: int) -> None:
+        for ref in refs:
+            for message in self.payload.commit(ref, now_ns):
+                self.finish(message, DELIVERED)
+
+    def drain(self, final: bool = False) -> Drained:
+        return self.ledgers.drain(None if final else (self.env.now - 1) // kinds.SECOND_NS)
+
+    def counters(self) -> Counters:
+        stored = [0] * len(kinds.KINDS)
+        for rows in self.stored.values():
+            for message, *_ in rows:
+                stored[message.kind] += 1
+        return self.ledgers.counters(stored)
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def _run_to(self, now_ns: int) -> None:
+        """Run to the end of an instant: SimPy's own `until` would stop before it."""
+        end = at_priority(self.env, FAULTS, now_ns - self.env.now)
+        self.env.run(until=end)
+
+    def _publish(self, boundary_ns: int) -> None:
+        """Put in force what the registry wrote up to this grid boundary."""
+        lease = self.p.directory.lease_ns
+        for agent, written_ns in self.published:
+            self.people.lease_until_ns[agent] = written_ns + lease if lease else NEVER
+        self.published.clear()
+
+    # -- sessions -----------------------------------------------------------------------------
+
+    def online(self, agent: int) -> bool:
+        return bool(self.people.session[agent] & 1)
+
+    def _watch_session(self, agent: int) -> None:
+        toggle_ns = int(self.people.session[agent]) >> 1
+        version = self.session_version[agent]
+        event = at_priority(self.env, 0, toggle_ns - self.env.now)
+        event.callbacks.append(lambda _: self._toggle(agent, version))
+
+    def _toggle(self, agent: int, version: int) -> None:
+        if version != self.session_version[agent]:
+            return
+        online = not self.online(agent)
+        number = int(self.people.toggles[agent])
+        self.people.toggles[agent] += 1
+        if self.tables is None:
+            self.people.session[agent] = (1 << 62) | 1
+        else:
+            table = list(self.tables.whole[online])
+            length = draws.duration_ns(table, mix(self.keys[draws.SESSION], agent, number))
+            self.people.session[agent] = (self.env.now + length) << 1 | online
+            self._watch_session(agent)
+        if online:
+            self._returned(agent)
+
+    def _returned(self, agent: int) -> None:
+        """Release what is stored for an agent that came back, and renew its lease."""
+        now, ttl = self.env.now, self.p.store.ttl_ns
+        for _, _, stored_ns, event in self.stored.pop(agent, []):
+            if ttl and now - stored_ns > ttl:
+                event.fail(Lost(kinds.EXPIRED))
+            else:
+                event.succeed()
+        sessions = self.p.sessions
+        if sessions and sessions.renew_within_ns:
+            number = int(self.people.toggles[agent])
+            ident = kinds.RETURN_ID_BIT | agent << kinds.ID_INDEX_BITS | number
+            wait = mix(self.keys[draws.RETURN], agent, number) % sessions.renew_within_ns
+            send_ns = now + GRID_NS + wait
+            size = sessions.renew_bytes
+            message = Message(ident, kinds.RENEWAL, agent, -1, size, send_ns)
+            self.env.process(self._drawn(message))
+
+    def _number(self, agent: int) -> int:
+        number = int(self.people.sequence[agent])
+        self.people.sequence[agent] += 1
+        return number
+
+    def _disconnect(self, change: Disconnect) -> None:
+        now = self.env.now
+        key = self.keys[draws.DISCONNECT]
+        for agent in range(self.p.agents):
+            inside = change.region is None or self.people.region[agent] == change.region
+            struck = scaled(mix(key, agent, now), PPM) < change.share_ppm
+            if inside and struck and self.online(agent):
+                spread = mix(key, agent, now + 1) % change.spread_ns if change.spread_ns else 0
+                self.people.session[agent] = (change.back_ns + spread) << 1
+                self.session_version[agent] += 1
+                self._watch_session(agent)
+
+    # -- workload -----------------------------------------------------------------------------
+
+    def _drawn(self, message: Message) -> Steps:
+        yield self.env.timeout(message.created_ns - self.env.now)
+        if self.online(message.source):
+            yield from self._life(message)
+
+    def _start_loops(self) -> None:
+        traffic = self.traffic.get(TRANSACTION)
+        if traffic is None or not isinstance(traffic.arrivals, ClosedLoop):
+            return
+        self.think_table = list(draws.exponential_table(traffic.arrivals.think_ns))
+        order = affine(self.keys[draws.POPULATION], 5, self.p.agents)
+        loops = self.p.agents * traffic.arrivals.share_ppm // PPM
+        for place in range(loops):
+            agent = (place - order.offset) * order.inverse % order.modulus
+            self.env.process(self._loop(agent, traffic.size_bytes))
+
+    def _loop(self, agent: int, size: int) -> Steps:
+        """Think, submit, wait for the commit or the last failure; for ever."""
+        key = self.keys[draws.THINK]
+        while True:
+            number = self._number(agent)
+            yield self.env.timeout(draws.think_ns(self.think_table, key, agent, number))
+            if self.online(agent):
+                ident = kinds.LOOP_ID_BIT | agent << kinds.ID_INDEX_BITS | number
+                message = Message(ident, TRANSACTION, agent, -1, size, self.env.now)
+                message.over = self.env.event()
+                self.env.process(self._life(message))
+                yield message.over
+
+    # -- one message --------------------------------------------------------------------------
+
+    def _life(self, m: Message) -> Steps:
+        m.source_region = m.target_region = int(self.people.region[m.source])
+        if m.kind in (MESSAGE, kinds.LOOKUP_ID):
+            m.target_region = int(self.people.region[m.target])
+        self.ledgers.offer(m, self.env.now)
+        while True:
+            m.sent_ns = self.env.now
+            try:
+                yield from self._attempt(m)
+                return
+            except Lost as loss:
+                reason = loss.reason
+            if reason in FINAL_REASONS or m.attempt + 1 >= self.p.retries.attempts:
+                self.finish(m, reason)
+                return
+            due_ns = max(m.sent_ns + self._wait_ns(m), self.env.now + GRID_NS)
+            self.ledgers.count(m, self.env.now, RETRIED, reason)
+            m.attempt += 1
+            yield self.env.timeout(due_ns - self.env.now)
+            if not self.online(m.source):
+                self.finish(m, kinds.SENDER_OFFLINE)
+                return
+
+    def _wait_ns(self, m: Message) -> int:
+        retries = self.p.retries
+        wait = retries.timeout_ns
+        for _ in range(m.attempt):
+            wait = min(wait * retries.backoff_ppm // PPM, retries.max_ns)
+        bits = mix(self.keys[draws.RETRY], m.ident, m.attempt)
+        return min(wait, retries.max_ns) + (bits % retries.jitter_ns if retries.jitter_ns else 0)
+
+    def finish(self, m: Message, outcome: int) -> None:
+        self.ledgers.finish(m, self.env.now, outcome)
+        if m.over is not None:
+            m.over.succeed()
+
+    def _attempt(self, m: Message) -> Steps:
+        second = self.people.secondary if m.attempt % 2 else self.people.home
+        gateway = int(second[m.source])
+        yield from self._access(m, draws.ACCESS_LOSS_DRAW, draws.ACCESS_DELAY, m.source)
+        yield self.ingress[gateway].serve(Job(m.ident, m.attempt, self._work(m), m))
+        if m.kind == TRANSACTION:
+            yield self.payload.join(gateway, m)
+        elif m.kind == MESSAGE:
+            host = int(second[m.target])
+            if host != gateway:
+                yield from self._locate(gateway, m)
+                yield self._join_batch(m, gateway, host)
+            elif not self._registered(m.target):
+                raise Lost(kinds.UNKNOWN_TARGET)
+            yield from self._deliver(m, host)
+        else:
+            yield from self._locate(gateway, m)
+            yield self.egress[gateway].serve(self._egress_job(m))
+            if not self.online(m.source):
+                raise Lost(kinds.REQUESTER_OFFLINE)
+            yield from self._access(m, draws.LAST_LOSS, draws.LAST_DELAY, m.source)
+            self.finish(m, DELIVERED)
+
+    def _deliver(self, m: Message, host: int) -> Steps:
+        while True:
+            yield self.egress[host].serve(self._egress_job(m))
+            if self.online(m.target):
+                break
+            yield self._store(m, host)
+            yield self.env.timeout(self.p.store.release_delay_ns)
+        yield from self._access(m, draws.LAST_LOSS, draws.LAST_DELAY, m.target)
+        self.finish(m, DELIVERED)
+
+    def _access(self, m: Message, loss: int, delay: int, agent: int) -> Steps:
+        last_mile = self.p.access[int(self.people.access[agent])]
+        if below(mix(self.keys[loss], m.ident, m.attempt), last_mile.loss_ppb):
+            raise Lost(kinds.ACCESS_LOSS)
+        bits = mix(self.keys[delay], m.ident, m.attempt)
+        median, spread = last_mile.median_ns, last_mile.spread_ns
+        yield self.env.timeout(jittered(median, spread, self.links.shape, bits))
+
+    def _work(self, m: Message) -> int:
+        return self.p.ingress.work_ns + self.p.ingress.per_kib_ns * m.size // 1024
+
+    def _egress_job(self, m: Message) -> Job:
+        work = self.p.egress.work_ns + self.p.egress.per_kib_ns * m.size // 1024
+        return Job(m.ident, m.attempt, work, m)
+
+    def wire_bytes(self, m: Message) -> int:
+        """Bytes of a message inside a batch: signatures do not compress."""
+        t = self.traffic[m.kind]
+        body = m.size - t.signature_bytes
+        return -(-body * t.ratio_ppm // PPM) + t.signature_bytes
+
+    def _registered(self, agent: int) -> bool:
+        return self.env.now < int(self.people.lease_until_ns[agent])
+
+    def _admit(self, job: Job, node: int) -> int | None:
+        """Decide at arrival: registered, then the gateway's token bucket (GCRA)."""
+        m = job.owner
+        if m.kind != kinds.REGISTRATION and not self._registered(m.source):
+            return kinds.NOT_REGISTERED
+        step = max(1, 10**18 // self.p.admission_rate_nhz)
+        credit = max(self.credit_ns[node], self.env.now)
+        if credit - self.env.now > step * (self.p.admission_burst - 1):
+            return kinds.RATE_LIMITED
+        self.credit_ns[node] = credit + step
+        return None
+
+    # -- resolve ------------------------------------------------------------------------------
+
+    def _locate(self, gateway: int, m: Message) -> Steps:
+        """Wait for the location or the registry's answer; unknown receivers end a message."""
+        query: Query = yield self.caches[gateway].ask(m, gateway)
+        if m.kind == MESSAGE and not query.found:
+            raise Lost(kinds.UNKNOWN_TARGET)
+
+    def _resolve_instant(self, asked: list[tuple[Message, int, simpy.Event]]) -> None:
+        directory, now = self.p.directory, self.env.now
+        for m, gateway, event in asked:
+            cache = self.caches[gateway]
+            cached = m.kind in (MESSAGE, kinds.LOOKUP_ID, kinds.LOOKUP_CAPABILITY)
+            key = m.target + (self.p.agents if m.kind == kinds.LOOKUP_CAPABILITY else 0)
+            place = -1
+            if cached and directory.cache_slots:
+                place = scaled(mix(self.keys[draws.CACHE], key), directory.cache_slots)
+                entry = cache.entries.get(place)
+                if entry is not None and entry.key == key:
+                    if now < min(entry.asked_ns + directory.cache_ttl_ns, entry.failed_ns):
+                        if entry.answered:
+                            self.ledgers.note("cache_hit")
+                            event.succeed(entry)
+                        else:
+                            self.ledgers.note("cache_joined")
+                            entry.waiting.append(event)
+                        continue
+                    self.ledgers.note("cache_expired")
+            query = Query(key if cached else m.source, m, now)
+            query.waiting.append(event)
+            cache.live.append(query)
+            if place >= 0:
+                cache.entries[place] = query
+            self.env.process(self._query(query, gateway))
+
+    def _query(self, query: Query, gateway: int) -> Steps:
+        ident, attempt, directory = query.ident, query.attempt, self.p.directory
+        shards = directory.shards
+        host = shards[scaled(mix(self.keys[draws.SHARD], query.key), len(shards))]
+        try:
+            if host != gateway:
+                yield from self._hop(gateway, host, ident, attempt, draws.QUERY_DELAY)
+            work = directory.station
+            cost = work.work_ns + work.per_kib_ns * directory.query_bytes // 1024
+            yield self.shard[host].serve(Job(ident, attempt, cost, query))
+            if query.kind in (kinds.REGISTRATION, kinds.RENEWAL):
+                self.published.append((query.key, self.env.now))
+            elif query.kind != kinds.LOOKUP_CAPABILITY:
+                query.found = self._registered(query.key)
+            if host != gateway:
+                yield from self._hop(host, gateway, ident, attempt, draws.ANSWER_DELAY)
+        except Lost:
+            query.failed_ns = max(query.asked_ns + directory.timeout_ns, self.env.now + GRID_NS)
+            yield self.env.timeout(query.failed_ns - self.env.now)
+            query.wake(Lost(kinds.LOOKUP_FAILED))
+        else:
+            query.wake(None)
+        if query in self.caches[gateway].live:
+            self.caches[gateway].live.remove(query)
+
+    def _hop(self, a: int, b: int, ident: int, attempt: int, delay: int) -> Steps:
+        """Cross a link: its verdict now, then its delay. The loss key follows the delay's."""
+        keys = self.keys
+        reason = self.links.verdict(a, b, mix(keys[delay + 1], ident, attempt))
+        if reason is not None:
+            raise Lost(reason)
+        yield self.env.timeout(self.links.delay_ns(a, b, mix(keys[delay], ident, attempt)))
+
+    # -- batches between gateways -------------------------------------------------------------
+
+    def _join_batch(self, m: Message, gateway: int, host: int) -> simpy.Event:
+        event = self.env.event()
+        if not self.joining:
+            at_priority(self.env, BATCH).callbacks.append(lambda _: self._batch_instant())
+        m.gateway = gateway
+        self.joining.append((m, host, event))
+        return event
+
+    def _batch_instant(self) -> None:
+        joining, self.joining = self.joining, []
+        limits = self.p.batch
+        for m, host, event in sorted(joining, key=lambda j: (j[0].ident, j[0].attempt)):
+            pair = (m.gateway, host)
+            batch = self.open.get(pair)
+            if batch is None:
+                batch = self.open[pair] = OpenBatch(m, self.p.batch_header_bytes)
+                timer = at_priority(self.env, BATCH_TIMER, limits.age_ns)
+                timer.callbacks.append(lambda _, b=batch, w=pair: self._close_batch(w, b))
+            batch.add(event, self.wire_bytes(m))
+            if len(batch.members) >= limits.count or batch.size_bytes >= limits.size_bytes:
+                self._close_batch(pair, batch)
+
+    def _close_batch(self, pair: tuple[int, int], batch: OpenBatch) -> None:
+        if self.open.get(pair) is batch:
+            del self.open[pair]
+            self.env.process(self._carry(pair, batch))
+
+    def _carry(self, pair: tuple[int, int], batch: OpenBatch) -> Steps:
+        gateway, host = pair
+        m, attempt = batch.first.ident, batch.attempt
+        bits = batch.size_bytes * 8 * 10**9
+        try:
+            up = -(-bits // self.p.uplink.bits_per_s)
+            yield self.uplink[gateway].serve(Job(m, attempt, up, batch))
+            yield from self._hop(gateway, host, m, attempt, draws.TRANSIT_DELAY)
+            down = -(-bits // self.p.downlink.bits_per_s)
+            yield self.downlink[host].serve(Job(m, attempt, down, batch))
+        except Lost as loss:
+            for event in batch.members:
+                event.fail(Lost(loss.reason))
+        else:
+            for event in batch.members:
+                event.succeed()
+
+    # -- store-and-forward --------------------------------------------------------------------
+
+    def _store(self, m: Message, host: int) -> simpy.Event:
+        event = self.env.event()
+        if not self.storing:
+            at_priority(self.env, STORE).callbacks.append(lambda _: self._store_instant())
+        self.storing.append((m, host, event))
+        return event
+
+    def _store_instant(self) -> None:
+        storing, self.storing = self.storing, []
+        for m, host, event in sorted(storing, key=lambda j: (j[0].ident, j[0].attempt)):
+            rows = self.stored.setdefault(m.target, [])
+            if len(rows) >= self.p.store.messages_per_agent:
+                event.fail(Lost(kinds.STORE_FULL))
+            else:
+                rows.append((m, host, self.env.now, event))
+                self.ledgers.count(m, self.env.now, STORED, -1)
+
+    # -- faults -------------------------------------------------------------------------------
+
+    def _crash(self, node: int) -> None:
+        self.down[node] = True
+        for place in (self.ingress, self.shard, self.uplink, self.downlink, self.egress):
+            place[node].crash()
+        self.caches[node].crash()
+        for pair in [pair for pair in self.open if pair[0] == node]:
+            for event in self.open.pop(pair).members:
+                event.fail(Lost(CRASH))
+        self.payload.crash(node)
+
+
+def measure_messages(reference: Reference, until_ns: int, tick: Callable[[int], None]) -> int:
+    """Advance to `until_ns` cell by cell, calling `tick` after each; return what was delivered."""
+    for now_ns in range(GRID_NS, until_ns + 1, GRID_NS):
+        reference.advance(now_ns)
+        tick(now_ns)
+    return sum(reference.counters().delivered)

@@ -1,0 +1,73 @@
+"""What faults do to the agent plane: plain values for `AgentPlane.apply`.
+
+Must not know: timetables; the engine decides when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDown:
+    """A validator crashes, and its gateway, shard and relay with it."""
+
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUp:
+    """A crashed validator is back, with empty stations and cache."""
+
+    node: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """Services of a node take `service_ppm` / 10**6 of their work from now on; 10**6 restores.
+
+    `links_ppm` does the same to the time its uplink and downlink take for a byte.
+    """
+
+    node: int
+    service_ppm: int = 1_000_000
+    links_ppm: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkChange:
+    """Set what links from `sources` to `targets` (nodes) do beyond the network tables.
+
+    The last change of a link holds; the defaults restore it.
+    """
+
+    sources: tuple[int, ...]
+    targets: tuple[int, ...]
+    blocked: bool = False
+    extra_delay_ns: int = 0
+    extra_loss_ppb: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disconnect:
+    """`share_ppm` of the online agents of `region` (None: of all) leave now.
+
+    Each returns at `back_ns` plus a keyed uniform part of `spread_ns`: a reconnect storm.
+    """
+
+    share_ppm: int
+    back_ns: int
+    region: int | None = None
+    spread_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Surge:
+    """Open-loop rates are `factor_ppm` / 10**6 of what the workload says, from the next grid
+    cell on."""
+
+    factor_ppm: int
+
+
+Change: TypeAlias = NodeDown | NodeUp | Throttle | LinkChange | Disconnect | Surge

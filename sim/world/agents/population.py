@@ -1,0 +1,189 @@
+"""The agents as columns: who they are, where they live, whether they are online.
+
+Owns: one row an agent, structure of arrays, and how rows are drawn at the start.
+Must not know: messages, stations, slices.
+
+Rows are ordered by region, inside a region by home gateway.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.world.agents.draws import (
+    POPULATION,
+    SESSION,
+    Table,
+    weibull_mean_ns,
+    weibull_residual_table,
+    weibull_table,
+)
+from sim.world.agents.kinds import NEVER, PPM
+from sim.world.agents.parameters import PlaneParameters, Sessions
+from sim.world.chance import I64, U64, interpolate_array, mix, mix_array
+from sim.world.network.tables import NetworkTables
+
+ALWAYS_NS = 1 << 61
+"""Next toggle of an agent that never leaves."""
+FIRST_TOGGLE = 2
+"""Draws 0 and 1 of an agent's session key gave its state and residual life."""
+
+
+class Population(NamedTuple):
+    """Columns of N agents. `session` is next_toggle_ns << 1 | online."""
+
+    ident: U64
+    region: NDArray[np.uint8]
+    home: NDArray[np.int32]
+    secondary: NDArray[np.int32]
+    access: NDArray[np.uint8]
+    capability: NDArray[np.uint16]
+    session: I64
+    toggles: NDArray[np.uint32]
+    """Number of the next session draw."""
+    lease_until_ns: I64
+    """0: not registered; NEVER: no lease to renew."""
+    sequence: NDArray[np.uint32]
+    """Messages that followed a commit or a return: the next one's number."""
+    stored_head: NDArray[np.int32]
+    """Newest message stored for the agent, by slot; -1: none."""
+    stored: NDArray[np.int32]
+
+
+class SessionTables(NamedTuple):
+    """Duration tables by whether the agent is online: [0] absence, [1] session."""
+
+    whole: tuple[Table, Table]
+    residual: tuple[Table, Table]
+    online_ppb: int
+
+
+class Affine(NamedTuple):
+    """A keyed permutation of 0 .. modulus - 1: x -> (factor x + offset) mod modulus."""
+
+    factor: int
+    inverse: int
+    offset: int
+    modulus: int
+
+    def forward(self, x: NDArray[Any]) -> I64:
+        return np.asarray((x.astype(np.int64) * self.factor + self.offset) % self.modulus)
+
+    def backward(self, y: NDArray[Any]) -> I64:
+        moved = (y.astype(np.int64) - self.offset) % self.modulus
+        return np.asarray(moved * self.inverse % self.modulus)
+
+
+def affine(key: int, purpose: int, modulus: int) -> Affine:
+    """Draw a permutation; the factor is the coprime next above a keyed place."""
+    factor = 1 + mix(key, purpose, 0) % modulus
+    while math.gcd(factor, modulus) != 1:
+        factor += 1
+    factor %= modulus
+    inverse = pow(factor, -1, modulus) if modulus > 1 else 0
+    return Affine(factor, inverse, mix(key, purpose, 1) % modulus, modulus)
+
+
+def session_tables(sessions: Sessions) -> SessionTables:
+    """Tabulate lengths and residual lives; the chance of being online is a ratio of means."""
+    on = (sessions.on_shape_micro / PPM, float(sessions.on_scale_ns))
+    off = (sessions.off_shape_micro / PPM, float(sessions.off_scale_ns))
+    mean_on, mean_off = weibull_mean_ns(*on), weibull_mean_ns(*off)
+    return SessionTables(
+        (weibull_table(*off), weibull_table(*on)),
+        (weibull_residual_table(*off), weibull_residual_table(*on)),
+        round(1e9 * mean_on / (mean_on + mean_off)),
+    )
+
+
+def draw_population(parameters: PlaneParameters, network: NetworkTables, keys: U64) -> Population:
+    """Draw all rows. Same parameters and keys, same columns."""
+    count = parameters.agents
+    index = np.arange(count, dtype=np.int64)
+    home, secondary, region = _placement(parameters, network)
+    key = int(keys[POPULATION])
+    bits = mix_array(key, index, 1)
+    shares = np.cumsum([c.share_ppm for c in parameters.access])
+    access = np.searchsorted(shares, _below(bits, PPM), side="right")
+    capability = _below(mix_array(key, index, 2), parameters.capabilities)
+    lease_ns = parameters.directory.lease_ns
+    if lease_ns:
+        residual = 1 + (mix_array(key, index, 3) % np.uint64(lease_ns)).astype(np.int64)
+    else:
+        residual = np.full(count, NEVER, dtype=np.int64)
+    order = registration_order(parameters, keys)
+    lease = np.where(order.forward(index) < registered_count(parameters), residual, 0)
+    return Population(
+        ident=mix_array(key, index, 0),
+        region=region,
+        home=home,
+        secondary=secondary,
+        access=access.astype(np.uint8),
+        capability=capability.astype(np.uint16),
+        session=_sessions(parameters.sessions, int(keys[SESSION]), index),
+        toggles=np.full(count, FIRST_TOGGLE, dtype=np.uint32),
+        lease_until_ns=lease,
+        sequence=np.zeros(count, dtype=np.uint32),
+        stored_head=np.full(count, -1, dtype=np.int32),
+        stored=np.zeros(count, dtype=np.int32),
+    )
+
+
+def registration_order(parameters: PlaneParameters, keys: U64) -> Affine:
+    """Permute agents: those that map below `registered_count` start registered."""
+    return affine(int(keys[POPULATION]), 4, parameters.agents)
+
+
+def registered_count(parameters: PlaneParameters) -> int:
+    return parameters.agents * parameters.directory.registered_ppm // PPM
+
+
+def bytes_per_agent() -> int:
+    """Bytes of one row of `Population`."""
+    return 8 + 1 + 4 + 4 + 1 + 2 + 8 + 4 + 8 + 4 + 4 + 4
+
+
+def _placement(
+    parameters: PlaneParameters, network: NetworkTables
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.uint8]]:
+    """Spread each region's agents evenly over its gateways, in order.
+
+    The secondary is the next gateway of the region, else the first of the nearest other region.
+    """
+    by_region: dict[int, list[int]] = {}
+    for gateway in parameters.gateways:
+        by_region.setdefault(parameters.node_region[gateway], []).append(gateway)
+    homes, seconds, regions = [], [], []
+    for region, agents in enumerate(parameters.placement):
+        near = sorted(by_region, key=lambda r: (r != region, network.median_ns[region, r], r))
+        own = np.array(by_region[near[0]], dtype=np.int32)
+        place = np.arange(agents, dtype=np.int64) * len(own) // max(agents, 1)
+        homes.append(own[place])
+        if len(own) > 1:
+            seconds.append(own[(place + 1) % len(own)])
+        else:
+            other = np.array(by_region[near[min(1, len(near) - 1)]], dtype=np.int32)
+            seconds.append(other[np.arange(agents) % len(other)])
+        regions.append(np.full(agents, region, dtype=np.uint8))
+    return np.concatenate(homes), np.concatenate(seconds), np.concatenate(regions)
+
+
+def _sessions(sessions: Sessions | None, key: int, index: I64) -> I64:
+    if sessions is None:
+        return np.full(len(index), (ALWAYS_NS << 1) | 1, dtype=np.int64)
+    tables = session_tables(sessions)
+    draw = ((mix_array(key, index, 0) >> np.uint64(32)) * np.uint64(10**9)) >> np.uint64(32)
+    online = draw.astype(np.int64) < tables.online_ppb
+    bits = mix_array(key, index, 1)
+    lives = [interpolate_array(np.array(t, dtype=np.int64), bits) for t in tables.residual]
+    # A residual life may be shorter than the grid: it is the end of a session that is not.
+    until = np.maximum(np.where(online, lives[1], lives[0]) * 1_000, 1)
+    return np.asarray((until << 1) | online, dtype=np.int64)
+
+
+def _below(bits: U64, bound: int) -> I64:
+    return (((bits >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)

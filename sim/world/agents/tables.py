@@ -1,0 +1,73 @@
+"""Rows that the plane hands out: traffic, latency, stations, samples, all integers.
+
+Owns: column names and order, outcome codes, latency buckets.
+Must not know: how rows are counted, where they are stored.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sim.world.chance import I64
+
+OUTCOMES = ("offered", "delivered", "retried", "dropped", "stored")
+OFFERED, DELIVERED_OUTCOME, RETRIED, DROPPED, STORED = range(len(OUTCOMES))
+
+TRAFFIC = ("second", "kind", "source", "target", "outcome", "reason", "messages", "bytes")
+"""`source` and `target`: regions; `reason` -1 where there is none; `bytes`: payload sizes."""
+LATENCY = ("second", "kind", "source", "target", "bucket", "count")
+STATION = ("second", "class", "node", "served", "busy_ns", "waited_ns", "queue_max", "dropped")
+"""By the second in which a service starts, or a queue is met, or a job is lost. `busy_ns`: service
+given, all servers. `dropped`: refused by a full queue or a node that is down, or lost in a crash."""
+SAMPLES = (
+    "message",
+    "kind",
+    "source",
+    "target",
+    "source_region",
+    "target_region",
+    "created_ns",
+    "finished_ns",
+    "outcome",
+    "attempts",
+    "size_bytes",
+)
+"""`outcome`: DELIVERED or a reason's code; `target` -1 where there is none."""
+
+SUB_BITS = 5
+BUCKETS = (45 - SUB_BITS + 1) << SUB_BITS
+"""32 an octave (HdrHistogram's layout); latencies above 2**45 ns (ten hours) share the last."""
+
+
+class Drained(NamedTuple):
+    """Columns by table; each array int64[rows], names as in the constants of this module."""
+
+    traffic: dict[str, I64]
+    latency: dict[str, I64]
+    stations: dict[str, I64]
+    samples: dict[str, I64]
+
+
+class Counters(NamedTuple):
+    """Messages by kind, since the start."""
+
+    offered: tuple[int, ...]
+    delivered: tuple[int, ...]
+    stored: tuple[int, ...]
+    in_flight: tuple[int, ...]
+    dropped: tuple[int, ...]
+    dropped_by_reason: tuple[int, ...]
+    retried: int
+
+    def conserved(self) -> bool:
+        """Say whether offered = delivered + stored + in flight + dropped, for every kind."""
+        parts = zip(self.delivered, self.stored, self.in_flight, self.dropped, strict=True)
+        return all(o == sum(p) for o, p in zip(self.offered, parts, strict=True))
+
+
+def bucket_of(value_ns: int) -> int:
+    """Return the latency bucket of a value >= 0."""
+    if value_ns < 1 << SUB_BITS:
+        return value_ns
+    shift = value_ns.bit_length() - 1 - SUB_BITS
+    return min((shift << SUB_BITS) + (value_ns >> shift), BUCKETS - 1)

@@ -106,15 +106,20 @@ class RealSigner:
     def verify_all(self, statements: Sequence[Statement]) -> bool:
         """Say whether all are valid; verifies every new one, so that each is known afterwards."""
         if self._pool is not None:
-            # dict keys, not a set: the order of verification is the order given.
+            # Dict keys, not a set: statements are verified in the order given.
             fresh = list(dict.fromkeys(s for s in statements if s not in self._known))
-            for statement, valid in zip(fresh, self._pool.map(self._check, fresh), strict=True):
+            answers = list(self._pool.map(self._check, fresh))
+            for statement, valid in zip(fresh, answers, strict=True):
                 self._remember(statement, valid)
             self.hits += len(statements) - len(fresh)
-            forgotten = len(fresh) > self.remembered
-            if not forgotten:
-                return all(self._known[s] for s in statements)
-        return all([self.verify(*statement) for statement in statements])
+            if not all(answers):
+                return False
+            statements = [s for s in statements if not self._known.get(s, True)]
+            return not statements
+        valid = True
+        for statement in statements:
+            valid &= self.verify(*statement)
+        return valid
 
     def close(self) -> None:
         """Stop the verification threads."""

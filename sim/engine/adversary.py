@@ -12,8 +12,9 @@ from sim.world.adversary import Attack, Edited
 
 
 class Engagement(NamedTuple):
-    """One attack and when it is on: start_ns <= now < end_ns."""
+    """One attack (its `place` in the scenario) and when it is on: start_ns <= now < end_ns."""
 
+    place: int
     attack: Attack
     start_ns: int
     end_ns: int
@@ -27,7 +28,7 @@ class Mind:
 
     def edit(self, me: int, effects: list[Edited], now_ns: int) -> list[Edited]:
         """Pass `effects` through every attack that is on."""
-        for attack, start_ns, end_ns in self._engagements:
+        for _, attack, start_ns, end_ns in self._engagements:
             if start_ns <= now_ns < end_ns:
                 effects = attack.edit(me, effects, now_ns)
         return effects

@@ -11,11 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import simpy
-from simpy.events import NORMAL
-
+from sim.engine.loop import Loop
 from sim.engine.node import Node
 from sim.engine.payload import Payload
+from sim.engine.signing import Edge
 from sim.engine.transport import Transport
 from sim.protocol.effects import (
     Broadcast,
@@ -41,43 +40,38 @@ from sim.protocol.messages import (
     BlocksResponse,
     Message,
     Proposal,
-    TimeoutMessage,
-    VoteMessage,
     wire_size_bytes,
 )
 from sim.world.adversary import Later
-from sim.world.crypto.signer import Signer
-
-_SIGNED_BY_SENDER = (Proposal, TimeoutMessage, VoteMessage)
 
 
 class Driver:
     """Drive all validators of one run.
 
-    `observe(node, now_ns, observation)` sees every observation in order.
+    `observe(node, now_ns, observation)` sees every observation in order, `proposed(proposal,
+    now_ns, size_bytes)` every proposal as it leaves.
     """
 
     def __init__(
         self,
         *,
-        env: simpy.Environment,
+        env: Loop,
         nodes: list[Node],
         payload: Payload,
-        signer: Signer,
+        edge: Edge,
         signature_bytes: int,
         observe: Callable[[int, int, Observation], None],
+        proposed: Callable[[Proposal, int, int], None],
     ) -> None:
         self.env = env
         self.nodes = nodes
         self.payload = payload
-        self.signer = signer
+        self.edge = edge
         self.signature_bytes = signature_bytes
         self.observe = observe
+        self.proposed = proposed
         self.transport: Transport
         self.handled = 0
-        self._on_timer = (self._timer_due,)
-        self._on_wake = (self._woken,)
-        self._on_release = (self._released,)
         self._actions: dict[type, Callable[[Node, Any], None]] = {
             Send: self._send,
             Broadcast: self._broadcast,
@@ -92,8 +86,8 @@ class Driver:
 
     def deliver(self, node: Node, sender: int, message: Message, verified: bool) -> None:
         """Hand a message that arrived to the core of `node`."""
-        if verified and self.signer.checks and sender != node.id:
-            verified = self.signer.verify(message)
+        if verified and sender != node.id:
+            verified = self.edge.verify(sender, message)
         if type(message) is BlocksResponse:
             self.handle(node, BlocksReceived(sender, message, verified))
         else:
@@ -126,14 +120,11 @@ class Driver:
                 self._observed(node, effect)
 
     def _hold_back(self, node: Node, held: Later) -> None:
-        event = simpy.Event(self.env)
-        event._ok = True
-        event._value = (node, node.life, held.effect)
-        event.callbacks = self._on_release  # type: ignore[assignment]
-        self.env.schedule(event, NORMAL, held.delay_ns)
+        release = self.env.now + held.delay_ns
+        self.env.at(release, self._released, (node, node.life, held.effect))
 
-    def _released(self, event: Any) -> None:
-        node, life, effect = event._value
+    def _released(self, due: tuple[Node, int, Any]) -> None:
+        node, life, effect = due
         if node.up and life == node.life:
             self._actions[type(effect)](node, effect)
 
@@ -153,18 +144,22 @@ class Driver:
             self.transport.loop_back(node, message, ready)
             return
         size = wire_size_bytes(message, self.signature_bytes)
+        if type(message) is Proposal:
+            self.proposed(message, self.env.now, size)
         self.transport.send(node, effect.to, message, size, ready)
 
     def _broadcast(self, node: Node, effect: Broadcast) -> None:
         message, ready = self._signed(node, effect.message)
         size = wire_size_bytes(message, self.signature_bytes)
+        if type(message) is Proposal:
+            self.proposed(message, self.env.now, size)
         self.transport.broadcast(node, message, size, ready)
 
     def _signed(self, node: Node, message: Message) -> tuple[Message, int]:
         """Sign what is the sender's own and not yet signed; charge its computer for it."""
-        if type(message) not in _SIGNED_BY_SENDER or not self.signer.owes(node.id, message):
+        if not self.edge.owes(node.id, message):
             return message, self.env.now
-        return self.signer.sign(node.id, message), self.transport.sign(node, 1)
+        return self.edge.sign(node.id, message), self.transport.sign(node, 1)
 
     def _set_timer(self, node: Node, effect: SetTimer) -> None:
         """Arm the latest timer of its purpose; a superseded one never reaches the core.
@@ -181,14 +176,10 @@ class Driver:
 
     def _schedule_timer(self, node: Node, timer_id: tuple[int, int, str], due: int) -> None:
         node.timers[timer_id[2]] = (timer_id, due, due)
-        event = simpy.Event(self.env)
-        event._ok = True
-        event._value = (node, node.life, timer_id[2], due)
-        event.callbacks = self._on_timer  # type: ignore[assignment]
-        self.env.schedule(event, NORMAL, due - self.env.now)
+        self.env.at(due, self._timer_due, (node, node.life, timer_id[2], due))
 
-    def _timer_due(self, event: Any) -> None:
-        node, life, purpose, wake = event._value
+    def _timer_due(self, alarm: tuple[Node, int, str, int]) -> None:
+        node, life, purpose, wake = alarm
         armed = node.timers.get(purpose)
         if not node.up or life != node.life or armed is None or armed[2] != wake:
             return
@@ -213,18 +204,10 @@ class Driver:
         if ready <= now:
             self._answers.append((node, answer))
         else:
-            self.at(node, ready, answer)
+            self.env.at(ready, self._woken, (node, node.life, answer))
 
-    def at(self, node: Node, when_ns: int, answer: Event) -> None:
-        """Deliver `answer` to the core of `node` at `when_ns`, if it lives on until then."""
-        event = simpy.Event(self.env)
-        event._ok = True
-        event._value = (node, node.life, answer)
-        event.callbacks = self._on_wake  # type: ignore[assignment]
-        self.env.schedule(event, NORMAL, when_ns - self.env.now)
-
-    def _woken(self, event: Any) -> None:
-        node, life, answer = event._value
+    def _woken(self, due: tuple[Node, int, Event]) -> None:
+        node, life, answer = due
         if node.up and life == node.life:
             self.handle(node, answer)
 

@@ -8,57 +8,27 @@ or throttle of those in force applies.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-import simpy
 from simpy.events import URGENT
 
+from sim.engine.loop import Loop
 from sim.engine.node import Node
+from sim.engine.plane_faults import PlaneFaults
 from sim.protocol.events import Restarted
 from sim.world.faults import Fault
 
 _WHOLE = 1_000_000
 
 
-class PlaneFaults(Protocol):
-    """What faults do to the agent plane; gateways are named by their validator."""
-
-    def gateway(self, validator: int, up: bool) -> None: ...
-
-    def slow(self, validator: int, factor_ppm: int) -> None: ...
-
-    def throttle(self, validator: int, left_ppm: int) -> None: ...
-
-    def cut(self, groups: tuple[tuple[int, ...], ...], one_way: bool, on: bool) -> None: ...
-
-
 class Entry(NamedTuple):
     """One fault of the timetable. `flap_ns`: it ends and begins in turns of that length."""
 
-    index: int
+    place: int
     fault: Fault
     at_ns: int
     until_ns: int | None
     flap_ns: int | None = None
-
-
-class Cut:
-    """Groups of validators that do not reach one another."""
-
-    __slots__ = ("group_of", "one_way")
-
-    def __init__(self, groups: tuple[tuple[int, ...], ...], nodes: int, one_way: bool) -> None:
-        rest = len(groups)
-        self.group_of = [rest] * nodes
-        for number, group in enumerate(groups):
-            for node in group:
-                self.group_of[node] = number
-        self.one_way = one_way
-
-    def severs(self, source: int, target: int) -> bool:
-        """Tell whether a message from `source` to `target` is lost."""
-        a, b = self.group_of[source], self.group_of[target]
-        return a < b if self.one_way else a != b
 
 
 class Timetable:
@@ -67,27 +37,23 @@ class Timetable:
     def __init__(
         self,
         *,
-        env: simpy.Environment,
+        env: Loop,
         nodes: list[Node],
-        cuts: dict[int, Cut],
         plane: PlaneFaults | None,
         revive: Callable[[Node, Restarted], None],
         record: Callable[[int, Fault, str], None],
+        healed: Callable[[int], None],
     ) -> None:
         self.env = env
         self.nodes = nodes
-        self.cuts = cuts
         self._plane = plane
         self._revive = revive
         self._record = record
+        self._healed = healed
         self._crashes = [0] * len(nodes)
         self._slow: dict[int, list[int]] = {}
         self._throttled: dict[int, list[int]] = {}
         self._rates = [node.links[0].bits_per_s for node in nodes]
-        self._groups: dict[int, tuple[tuple[int, ...], ...]] = {}
-        self._tokens = 0
-        self.healed_ns = 0
-        """When the last fault ended."""
 
     def schedule(self, entries: list[Entry], duration_ns: int) -> None:
         """Put the beginning and end of each fault into the loop, before what happens then."""
@@ -106,20 +72,16 @@ class Timetable:
                 self._at(end, entry, begins=False)
 
     def _at(self, when_ns: int, entry: Entry, *, begins: bool) -> None:
-        event = simpy.Event(self.env)
-        event._ok = True
-        event._value = (entry, begins)
-        event.callbacks = [self._due]
-        self.env.schedule(event, URGENT, when_ns - self.env.now)
+        self.env.at(when_ns, self._due, (entry, begins), URGENT)
 
-    def _due(self, event: simpy.Event) -> None:
-        entry, begins = event._value
-        self._record(entry.index, entry.fault, "begin" if begins else "end")
+    def _due(self, due: tuple[Entry, bool]) -> None:
+        entry, begins = due
+        self._record(entry.place, entry.fault, "begin" if begins else "end")
         if begins:
             entry.fault.begin(self)
         else:
             entry.fault.end(self)
-            self.healed_ns = self.env.now
+            self._healed(self.env.now)
 
     # -- Target -------------------------------------------------------------------------------
 
@@ -138,7 +100,7 @@ class Timetable:
         victim.links[0].consensus.clear(now)
         victim.links[1].consensus.clear(now)
         if self._plane is not None:
-            self._plane.gateway(node, False)
+            self._plane.gateway(node, False, now)
 
     def restart(self, node: int, *, amnesia: bool) -> None:
         self._crashes[node] -= 1
@@ -149,45 +111,34 @@ class Timetable:
             return
         victim.up = True
         if self._plane is not None:
-            self._plane.gateway(node, True)
+            self._plane.gateway(node, True, self.env.now)
         self._revive(victim, Restarted(victim.persisted))
 
-    def slow(self, node: int, factor_ppm: int) -> None:
-        factor = _strongest(self._slow, node, factor_ppm, max)
+    def slow(self, node: int, factor_ppm: int, *, on: bool) -> None:
+        factor = _strongest(self._slow, node, factor_ppm, on, max)
         self.nodes[node].cpu.set_slowdown(factor)
         if self._plane is not None:
-            self._plane.slow(node, factor)
+            self._plane.slow(node, factor, self.env.now)
 
-    def throttle(self, node: int, left_ppm: int) -> None:
-        left = _strongest(self._throttled, node, left_ppm, min)
+    def throttle(self, node: int, left_ppm: int, *, on: bool) -> None:
+        left = _strongest(self._throttled, node, left_ppm, on, min)
         for link in self.nodes[node].links:
             link.set_rate(max(2, self._rates[node] * left // _WHOLE))
         if self._plane is not None:
-            self._plane.throttle(node, left)
-
-    def separate(self, groups: tuple[tuple[int, ...], ...], *, one_way: bool) -> int:
-        self._tokens += 1
-        self.cuts[self._tokens] = Cut(groups, len(self.nodes), one_way)
-        self._groups[self._tokens] = groups
-        if self._plane is not None:
-            self._plane.cut(groups, one_way, True)
-        return self._tokens
-
-    def join(self, token: int) -> None:
-        cut = self.cuts.pop(token)
-        groups = self._groups.pop(token)
-        if self._plane is not None:
-            self._plane.cut(groups, cut.one_way, False)
+            self._plane.throttle(node, left, self.env.now)
 
 
 def _strongest(
-    table: dict[int, list[int]], node: int, value: int, choose: Callable[[list[int]], int]
+    table: dict[int, list[int]],
+    node: int,
+    value: int,
+    on: bool,
+    choose: Callable[[list[int]], int],
 ) -> int:
-    """Add `value` to what is in force on `node` (10**6 ends the latest one); return the effect."""
+    """Put `value` in force on `node`, or end it; return the strongest of those in force."""
     in_force = table.setdefault(node, [])
-    if value == _WHOLE:
-        if in_force:
-            in_force.pop()
-    else:
+    if on:
         in_force.append(value)
+    else:
+        in_force.remove(value)
     return choose(in_force) if in_force else _WHOLE

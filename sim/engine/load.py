@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sim.protocol.messages import (
     BlocksResponse,
     CertificateResponse,
+    EpochProofMessage,
     EvidenceMessage,
     LateVotes,
     Message,
@@ -19,7 +20,7 @@ from sim.protocol.messages import (
     TimeoutMessage,
     VoteMessage,
 )
-from sim.protocol.types import QC, TC, Block, EpochProof, Evidence
+from sim.protocol.types import QC, TC, EpochProof, Evidence
 
 
 class Load(NamedTuple):
@@ -30,52 +31,40 @@ class Load(NamedTuple):
 
 
 _ONE = Load(1)
-_NONE = Load(0)
+NO_LOAD = Load(0)
 
 
 def load_of(message: Message) -> Load:
-    """Count the signatures that a receiver of `message` must verify."""
-    if type(message) is VoteMessage or type(message) is OperationMessage:
+    """Count the signatures that a receiver of `message` must verify.
+
+    Of blocks sent to who is behind, only the certificate and the proof: a quorum signed the last
+    block and hashes tie all others to it.
+    """
+    kind = type(message)
+    if kind is VoteMessage or kind is OperationMessage or kind is TimeoutMessage:
         return _ONE
-    if type(message) is Proposal:
+    if isinstance(message, Proposal):
         return _of_proposal(message)
-    if type(message) is TimeoutMessage:
-        certificates = _qc(message.certificate) + _tc(message.last_tc)
-        return Load(1, certificates)
-    if type(message) is TimeoutCertificateMessage:
+    if isinstance(message, TimeoutCertificateMessage):
         return Load(0, _tc(message.tc))
-    if type(message) is CertificateResponse:
+    if isinstance(message, CertificateResponse):
         return Load(0, _qc(message.certificate))
-    if type(message) is LateVotes:
+    if isinstance(message, EpochProofMessage):
+        return Load(0, _proof(message.proof))
+    if isinstance(message, LateVotes):
         return Load(len(message.votes))
-    if type(message) is EvidenceMessage:
+    if isinstance(message, EvidenceMessage):
         return Load(_of_evidence(message.evidence))
-    if type(message) is BlocksResponse:
-        return _of_blocks(message)
-    return _NONE
+    if isinstance(message, BlocksResponse):
+        return Load(0, _qc(message.certificate) + _proof(message.proof))
+    return NO_LOAD
 
 
 def _of_proposal(message: Proposal) -> Load:
-    loose, certificates = _of_block(message.block)
-    return Load(loose, certificates + _proof(message.proof))
-
-
-def _of_blocks(message: BlocksResponse) -> Load:
-    loose = 0
-    certificates = _qc(message.certificate)
-    for block in message.blocks:
-        more, inside = _of_block(block)
-        loose += more
-        certificates += inside
-    for proof in message.proofs:
-        certificates += _proof(proof)
-    return Load(loose, certificates)
-
-
-def _of_block(block: Block) -> tuple[int, tuple[tuple[bytes, int], ...]]:
+    block = message.block
     loose = 1 + len(block.operations) + len(block.attendance)
     loose += sum(_of_evidence(e) for e in block.evidence)
-    return loose, _qc(block.justify) + _tc(block.tc)
+    return Load(loose, _qc(block.justify) + _tc(block.tc))
 
 
 def _of_evidence(evidence: Evidence) -> int:
@@ -93,4 +82,4 @@ def _tc(tc: TC | None) -> tuple[tuple[bytes, int], ...]:
 
 
 def _proof(proof: EpochProof | None) -> tuple[tuple[bytes, int], ...]:
-    return () if proof is None else _qc(proof.root_qc) + _qc(proof.child_qc)
+    return () if proof is None else _qc(proof.path[-1].justify) + _qc(proof.qc)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.protocol.messages import Message
-from sim.record.recorder import Recorder
+from sim.record.recorder import Sink
 
 _SECOND = 1_000_000_000
 
@@ -17,21 +17,22 @@ def kind_of(message_type: type) -> str:
 class Meter:
     """Cells of [messages, bytes] by (outcome, reason, kind, region pair) of the running second."""
 
-    __slots__ = ("_cells", "_kinds", "_names", "_recorder", "_regions", "delivered", "lost")
+    __slots__ = ("_cells", "_kinds", "_names", "_recorder", "_regions", "delivered")
 
-    def __init__(self, recorder: Recorder, regions: tuple[str, ...]) -> None:
+    def __init__(self, recorder: Sink, regions: tuple[str, ...]) -> None:
         self._recorder = recorder
         self._names = regions
         self._regions = len(regions)
         self._kinds: dict[type, str] = {}
         self._cells: dict[tuple[str, str, type, int], list[int]] = {}
         self.delivered = 0
-        self.lost = 0
 
     def count(
         self, outcome: str, reason: str, message: Message, source: int, target: int, size: int
     ) -> None:
         """Add one message of `size` bytes between two regions to the running second."""
+        if outcome == "delivered":
+            self.delivered += 1
         key = (outcome, reason, type(message), source * self._regions + target)
         cell = self._cells.get(key)
         if cell is None:

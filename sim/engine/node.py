@@ -53,5 +53,5 @@ class Node:
         self.timers: dict[str, tuple[tuple[int, int, str], int, int]] = {}
         # purpose -> (timer id, due_ns, wake_ns of the one SimPy event that counts)
         self.verified: dict[bytes, None] = {}
-        self.relayed: dict[tuple[int, int], None] = {}
+        self.relayed: dict[int, None] = {}
         self.mind: Mind | None = None

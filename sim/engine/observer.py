@@ -8,7 +8,7 @@ Must not judge: that is the monitors' part.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sim.protocol.effects import (
@@ -25,10 +25,11 @@ from sim.protocol.effects import (
     Rejected,
     ViewChanged,
 )
-from sim.protocol.ledger import Ledger
+from sim.protocol.ledger import Ledger, LedgerState
 from sim.protocol.messages import Proposal
-from sim.protocol.types import Block, BlockId, EpochParameters
-from sim.record.recorder import Recorder
+from sim.protocol.types import Block, BlockId, EpochParameters, Operation, digest
+from sim.protocol.weighted_voting import effective_cap_ppm
+from sim.record.recorder import Sink
 from sim.record.tables import NO_ID
 
 _SECOND = 1_000_000_000
@@ -48,8 +49,13 @@ class _Fate:
     quorum_ns: int = -1
     weight: int = 0
     status: str = "pending"
-    committers: int = 0
-    _: Any = field(default=None, repr=False)
+
+
+def held(state: LedgerState, validator: int) -> tuple[int, int]:
+    """Return a validator's bonded and unbonding stake."""
+    stake = state.books.stake
+    leaving = sum(entry.amount for entry in stake.unbonding if entry.validator == validator)
+    return stake.bonded[validator], leaving
 
 
 class Observer:
@@ -62,7 +68,7 @@ class Observer:
     def __init__(
         self,
         *,
-        recorder: Recorder,
+        recorder: Sink,
         ledger: Ledger,
         honest: int,
         regions: tuple[str, ...],
@@ -96,6 +102,8 @@ class Observer:
         }
         self.keeps_views = recorder.keeps("views")
         self.keeps_commits = recorder.keeps("commits")
+        self.tip = ledger.genesis_block.id
+        """The highest block that an honest validator has committed."""
         self.blocks_committed = 0
         self.transactions_committed = 0
 
@@ -108,6 +116,29 @@ class Observer:
         block = proposal.block
         if block.id not in self._fates:
             self._fates[block.id] = _Fate(block, size_bytes, now_ns)
+
+    def block_of(self, block_id: BlockId) -> Block | None:
+        """Return a proposed block; None once its fate is written."""
+        fate = self._fates.get(block_id)
+        return None if fate is None else fate.block
+
+    def epoch_of(self, epoch: int) -> EpochParameters | None:
+        """Return what an epoch pinned; None before anyone entered it."""
+        return self._epochs.get(epoch)
+
+    def submitted(self, operation: Operation, now_ns: int) -> None:
+        """Note a validator operation as its operator hands it in."""
+        self._row(
+            "operations",
+            time_ns=now_ns,
+            validator=operation.validator,
+            kind=operation.kind,
+            amount=operation.amount,
+            nonce=operation.nonce,
+            event="submitted",
+            height=-1,
+            reason="",
+        )
 
     def _new(self, *key: object) -> bool:
         if key in self._once:
@@ -163,7 +194,8 @@ class Observer:
             fate.committed_ns = now_ns
             fate.status = "committed"
             self.blocks_committed += 1
-            self._highest = max(self._highest, seen.height)
+            if seen.height > self._highest:
+                self._highest, self.tip = seen.height, seen.block
             self._after_first_commit(fate, now_ns)
         if epoch is not None and fate.quorum_ns < 0:
             fate.weight += epoch.weights.weights[node] if node < len(epoch.weights.weights) else 0
@@ -187,7 +219,7 @@ class Observer:
         after = self._ledger.state(block.id)
         for evidence in block.evidence:
             offender = evidence.offender
-            lost = before.stake_of(offender) - after.stake_of(offender)
+            lost = sum(held(before, offender)) - sum(held(after, offender))
             self._row(
                 "evidence",
                 time_ns=now_ns,
@@ -271,6 +303,7 @@ class Observer:
         state = self._ledger.state(parameters.root)
         signals = state.level.window[-1] if state.level.window else None
         weights = parameters.weights.weights
+        books = state.books
         self._row(
             "epochs",
             epoch=parameters.epoch,
@@ -281,15 +314,17 @@ class Observer:
             total_weight=parameters.weights.total,
             quorum=parameters.quorum,
             level=parameters.level,
-            effective_cap_ppm=self._ledger.effective_cap_ppm(parameters),
-            weights_digest=self._ledger.weights_digest(parameters).hex(),
+            effective_cap_ppm=effective_cap_ppm(
+                sum(w > 0 for w in weights), self._ledger.parameters.weights
+            ),
+            weights_digest=digest("weights", tuple(weights)).hex(),
             proven_weight=signals.proven_weight if signals else 0,
             timeouts=signals.timeouts if signals else 0,
             committed_blocks=signals.committed_blocks if signals else 0,
             missed_weight=signals.missed_weight if signals else 0,
         )
         for validator in range(len(weights)):
-            account = state.account(validator)
+            bonded, unbonding = held(state, validator)
             self._row(
                 "validators",
                 epoch=parameters.epoch,
@@ -297,16 +332,16 @@ class Observer:
                 region=self._regions[validator],
                 member=int(weights[validator] > 0),
                 weight=weights[validator],
-                stake=account.stake,
-                unbonding=account.unbonding,
-                reputation=account.reputation,
-                uptime=account.uptime,
-                jailed=int(account.jailed),
+                stake=bonded,
+                unbonding=unbonding,
+                reputation=books.reputation.scores[validator],
+                uptime=books.uptimes[validator],
+                jailed=int(books.stake.jailed_until[validator] > parameters.epoch),
             )
 
     def _epoch_changed(self, node: int, now_ns: int, seen: EpochChanged) -> None:
-        if seen.epoch not in self._epochs:
-            root = self._ledger.block(seen.root)
+        if seen.epoch not in self._epochs and seen.root in self._fates:
+            root = self._fates[seen.root].block
             self.epoch(self._ledger.next_epoch(root).parameters, now_ns)
 
     def _level_changed(self, node: int, now_ns: int, seen: LevelChanged) -> None:

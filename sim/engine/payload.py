@@ -6,10 +6,12 @@ present before any question: the clock belongs to the loop.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sim.protocol.types import Block, PayloadRef
-from sim.world.agents.plane import AgentPlane
+
+if TYPE_CHECKING:
+    from sim.world.agents.plane import AgentPlane
 
 
 class Payload(Protocol):

@@ -10,19 +10,22 @@ Must not know: what messages mean, beyond their size and the signatures they car
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import simpy
 from simpy.events import NORMAL
 
-from sim.engine.load import Load, load_of
+from sim.engine.load import NO_LOAD, Load, load_of
+from sim.engine.loop import Loop
+from sim.engine.meter import Meter
 from sim.engine.node import Node
 from sim.protocol.messages import Message, Proposal, TimeoutCertificateMessage
-from sim.world.chance import MASK, Chance, mix, mix_array
+from sim.scenario.model import Dissemination, Star, Tree
+from sim.world.chance import Chance, mix, mix_array
 from sim.world.crypto.costs import CostModel
-from sim.world.network.dissemination import Dissemination, gossip_peers, permutation
-from sim.world.network.links import LinkRules
+from sim.world.network.dissemination import gossip_peers, star_order, tree
+from sim.world.network.links import CORRUPT, DELAY, DROP, DUPLICATE, Links
 from sim.world.network.stations import Cpu, serialisation_ns
 from sim.world.network.tables import NetworkTables
 
@@ -37,84 +40,75 @@ _VECTOR_FROM = 8
 
 
 class Relay:
-    """How one broadcast spreads: the keyed order of all nodes, its origin first."""
+    """How one broadcast spreads beyond its origin: by a tree, or by gossip."""
 
-    __slots__ = ("fanout", "key", "kind", "order")
+    __slots__ = ("children", "fanout", "message", "origin")
 
-    def __init__(self, kind: str, key: int, order: Sequence[int], fanout: int) -> None:
-        self.kind = kind
-        self.key = key
-        self.order = order
+    def __init__(
+        self, origin: int, message: int, children: dict[int, list[int]] | None, fanout: int
+    ) -> None:
+        self.origin = origin
+        self.message = message
+        self.children = children
+        """Whom each node passes it to; None for gossip, where each draws its peers."""
         self.fanout = fanout
 
 
+class Copy(NamedTuple):
+    """What all copies of one transmission share. `sender`: whose message it is."""
+
+    sender: int
+    message: Message
+    size_bytes: int
+    load: Load
+    relay: Relay | None
+    verified: bool
+
+
 class Delivery(simpy.events.Event):
-    """One copy of a message on its way to one receiver."""
+    """One copy on its way to one receiver; `region` is where it left."""
 
-    __slots__ = (
-        "life",
-        "load",
-        "message",
-        "position",
-        "receiver",
-        "relay",
-        "sender",
-        "size_bytes",
-        "verified",
-    )
+    __slots__ = ("copy", "life", "receiver", "region")
 
-    def __init__(
-        self,
-        env: simpy.Environment,
-        receiver: Node,
-        sender: int,
-        message: Message,
-        size_bytes: int,
-        load: Load,
-    ) -> None:
+    def __init__(self, env: Loop, receiver: Node, region: int, copy: Copy) -> None:
         # The base constructor is spelled out here: it is a third of a delivery's cost.
         self.env = env
         self._ok = True
         self._value = None
         self.receiver = receiver
         self.life = receiver.life
-        self.sender = sender
-        self.message = message
-        self.size_bytes = size_bytes
-        self.load = load
-        self.relay: Relay | None = None
-        self.position = 0
-        self.verified = True
+        self.region = region
+        self.copy = copy
 
 
 class Transport:
     """The wires and computers of all validators.
 
-    `deliver(node, sender, message, verified)` is called when a message reaches a core;
-    `lose(reason, message)` when one is lost.
+    `deliver(node, sender, message, verified)` is called when a message reaches a core.
     """
 
     def __init__(
         self,
         *,
-        env: simpy.Environment,
+        env: Loop,
         nodes: list[Node],
         tables: NetworkTables,
         costs: CostModel,
-        rules: LinkRules,
+        links: Links,
         dissemination: Dissemination,
         chance: Chance,
+        meter: Meter,
         deliver: Callable[[Node, int, Message, bool], None],
-        lose: Callable[[str, Message], None],
     ) -> None:
         self.env = env
         self.nodes = nodes
         self.tables = tables
         self.costs = costs
-        self.rules = rules
-        self.dissemination = dissemination
+        self.links = links
+        self._dissemination = dissemination
+        self._members = list(range(len(nodes)))
+        self._meter = meter
         self._deliver = deliver
-        self._lose = lose
         self._delay_key = chance.key("validators/delay")
         self._order_key = chance.key("validators/broadcast-order")
         self._sign_key = chance.key("validators/sign")
@@ -123,8 +117,6 @@ class Transport:
         self._on_arrival = (self._arrive,)
         self._on_received = (self._received,)
         self._on_verified = (self._hand_over,)
-        self.messages = 0
-        self.bytes = 0
 
     # -- leaving ------------------------------------------------------------------------------
 
@@ -139,7 +131,9 @@ class Transport:
 
     def loop_back(self, node: Node, message: Message, ready_ns: int) -> None:
         """Hand `node` its own message once it is signed: nothing is sent, nothing verified."""
-        event = Delivery(self.env, node, node.id, message, 0, _NO_LOAD)
+        event = Delivery(
+            self.env, node, node.region, Copy(node.id, message, 0, NO_LOAD, None, True)
+        )
         event.callbacks = self._on_verified  # type: ignore[assignment]
         self.env.schedule(event, NORMAL, ready_ns - self.env.now)
 
@@ -150,54 +144,38 @@ class Transport:
         source.sequence += 1
         bits = mix(self._delay_key, source.id << 32 | to, source.sequence)
         delay = self.tables.delay_ns(source.region, target.region, bits)
-        event = Delivery(self.env, target, source.id, message, size_bytes, load_of(message))
+        copy = Copy(source.id, message, size_bytes, load_of(message), None, True)
+        event = Delivery(self.env, target, source.region, copy)
         self._launch(event, source, departed, delay, bits)
 
     def broadcast(self, source: Node, message: Message, size_bytes: int, ready_ns: int) -> None:
         """Send to every other node, as the scenario's dissemination says."""
         source.sequence += 1
-        key = mix(self._order_key, source.id, source.sequence)
-        order = permutation(key, len(self.nodes), source.id)
-        kind = self.dissemination.kind
-        if kind == "star" or type(message) not in _SPREAD:
-            relay = None
-            positions = range(1, len(order))
-        elif kind == "tree":
-            relay = Relay("tree", key, order, self.dissemination.fanout)
-            positions = _children(0, relay)
+        number = source.id << 32 | source.sequence
+        how = self._dissemination
+        relay = None
+        if isinstance(how, Star) or type(message) not in _SPREAD:
+            others = [node for node in self._members if node != source.id]
+            targets = star_order(others, self._order_key, number)
+        elif isinstance(how, Tree):
+            children = tree(self._members, source.id, how.fanout, self._order_key, number)
+            relay = Relay(source.id, number, children, how.fanout)
+            targets = children[source.id]
         else:
-            relay = Relay("gossip", key, order, self.dissemination.fanout)
-            source.relayed[(source.id, key)] = None
-            positions = _peers(source.id, relay)
-        self.fan_out(
-            source, source.id, message, size_bytes, ready_ns, order, positions, relay, True
-        )
+            relay = Relay(source.id, number, None, how.fanout)
+            source.relayed[number] = None
+            targets = gossip_peers(self._members, source.id, how.fanout, self._order_key, number)
+        copy = Copy(source.id, message, size_bytes, load_of(message), relay, True)
+        self.fan_out(source, copy, targets, ready_ns)
 
-    def fan_out(
-        self,
-        source: Node,
-        origin: int,
-        message: Message,
-        size_bytes: int,
-        ready_ns: int,
-        order: Sequence[int],
-        positions: Sequence[int],
-        relay: Relay | None,
-        verified: bool,
-    ) -> None:
-        """Send one copy to the node at each of `positions` in `order`, one after the other."""
+    def fan_out(self, source: Node, copy: Copy, targets: list[int], ready_ns: int) -> None:
+        """Send one copy to each of `targets`, one after the other on the uplink."""
         source.sequence += 1
-        load = load_of(message)
-        targets = [order[position] for position in positions]
         bits, delays = self._draw(source, targets)
         depart = source.uplink.send
-        for index, position in enumerate(positions):
-            departed = depart(ready_ns, size_bytes, targets[index])
-            target = self.nodes[targets[index]]
-            event = Delivery(self.env, target, origin, message, size_bytes, load)
-            event.relay = relay
-            event.position = position
-            event.verified = verified
+        for index, to in enumerate(targets):
+            departed = depart(ready_ns, copy.size_bytes, to)
+            event = Delivery(self.env, self.nodes[to], source.region, copy)
             self._launch(event, source, departed, delays[index], bits[index])
 
     def _draw(self, source: Node, targets: list[int]) -> tuple[list[int], list[int]]:
@@ -208,33 +186,43 @@ class Transport:
             return bits, [delay(source.region, r, b) for r, b in zip(regions, bits, strict=True)]
         chosen = np.array(targets, dtype=np.int64)
         drawn = mix_array(self._delay_key, source.id << 32 | chosen, source.sequence)
-        delays = self.tables.delay_array(source.region, self._regions[chosen], drawn)
+        delays = self.tables.delay_array(
+            np.full(len(targets), source.region), self._regions[chosen], drawn
+        )
         return drawn.tolist(), delays.tolist()
 
     def _launch(self, event: Delivery, source: Node, departed: int, delay: int, bits: int) -> None:
         target = event.receiver
-        size = event.size_bytes
+        size = event.copy.size_bytes
+        self._meter.count("offered", "", event.copy.message, source.region, target.region, size)
         delay += self._retransmission(source, target, size, delay, bits)
-        if self.rules.active:
-            verdict = self.rules.verdict(source, target, self.env.now, bits)
-            if verdict.drop:
-                self._lose(verdict.reason, event.message)
-                return
-            delay += verdict.delay_ns
-            if verdict.copies > 1:
-                self._duplicate(event, departed + delay)
-            if verdict.corrupt:
-                event.verified = False
-        earliest = departed + delay + serialisation_ns(size, target.downlink.bits_per_s)
-        event.callbacks = self._on_arrival  # type: ignore[assignment]
-        self.env.schedule(event, NORMAL, earliest - self.env.now)
+        if not self.links.idle:
+            verdict = self.links.judge(source.id, target.id, self.env.now, bits)
+            if verdict is not None:
+                if verdict.kind == DROP:
+                    self._lose(event, "link_rule")
+                    return
+                if verdict.kind == DELAY:
+                    delay += verdict.extra_ns
+                elif verdict.kind == CORRUPT:
+                    event.copy = event.copy._replace(verified=False)
+                elif verdict.kind == DUPLICATE:
+                    twin = Delivery(self.env, target, event.region, event.copy)
+                    self._schedule_arrival(twin, departed + delay + verdict.extra_ns)
+        self._schedule_arrival(event, departed + delay)
 
-    def _duplicate(self, event: Delivery, arrives_ns: int) -> None:
-        target = event.receiver
-        twin = Delivery(self.env, target, event.sender, event.message, event.size_bytes, event.load)
-        twin.callbacks = self._on_arrival  # type: ignore[assignment]
-        earliest = arrives_ns + serialisation_ns(event.size_bytes, target.downlink.bits_per_s)
-        self.env.schedule(twin, NORMAL, earliest - self.env.now)
+    def _schedule_arrival(self, event: Delivery, first_bit_ns: int) -> None:
+        """Wake the receiver when the last bit can have come in at the earliest."""
+        event.callbacks = self._on_arrival  # type: ignore[assignment]
+        lane = event.receiver.downlink
+        last = first_bit_ns + serialisation_ns(event.copy.size_bytes, lane.bits_per_s)
+        self.env.schedule(event, NORMAL, last - self.env.now)
+
+    def _lose(self, event: Delivery, reason: str) -> None:
+        copy = event.copy
+        self._meter.count(
+            "dropped", reason, copy.message, event.region, event.receiver.region, copy.size_bytes
+        )
 
     def _retransmission(self, source: Node, target: Node, size: int, delay: int, bits: int) -> int:
         """Return the delay of repairing lost packets: the transport under us is reliable.
@@ -254,13 +242,13 @@ class Transport:
     def _arrive(self, event: Any) -> None:
         node: Node = event.receiver
         if not node.up or event.life != node.life:
-            self._lose("receiver_down", event.message)
+            self._lose(event, "receiver_down")
             return
         now = self.env.now
-        size = event.size_bytes
+        size = event.copy.size_bytes
         lane = node.downlink
         first_bit = now - serialisation_ns(size, lane.bits_per_s)
-        finish = lane.send(first_bit, size, event.sender)
+        finish = lane.send(first_bit, size, event.copy.sender)
         if finish > now:
             event.callbacks = self._on_received
             self.env.schedule(event, NORMAL, finish - now)
@@ -269,60 +257,52 @@ class Transport:
 
     def _received(self, event: Any) -> None:
         node: Node = event.receiver
-        if event.relay is not None and not self._relay(node, event):
+        copy: Copy = event.copy
+        if copy.relay is not None and not self._relay(node, event, copy.relay):
             return
         now = self.env.now
-        loose, certificates = event.load
+        loose, certificates = copy.load
         costs = self.costs
-        work = loose * costs.verify_ns + costs.decode_ns(event.size_bytes)
-        fresh = sum(n for key, n in certificates if key not in node.verified)
-        if fresh:
-            done = _serve_split(node.cpu, now, work + fresh * costs.verify_ns)
+        work = loose * costs.verify_ns + costs.decode_ns(copy.size_bytes)
+        if certificates:
+            known = node.verified
+            fresh = sum([n for key, n in certificates if key not in known])
+            work += fresh * costs.verify_ns
+            done = _serve_split(node.cpu, now, work) if fresh else node.cpu.serve(now, work)
         else:
             done = node.cpu.serve(now, work)
         event.callbacks = self._on_verified
         self.env.schedule(event, NORMAL, done - now)
 
-    def _relay(self, node: Node, event: Delivery) -> bool:
+    def _relay(self, node: Node, event: Delivery, relay: Relay) -> bool:
         """Forward a tree or gossip copy; False when this copy is a duplicate."""
-        relay = event.relay
-        assert relay is not None
-        mark = (event.sender, relay.key)
-        if mark in node.relayed:
-            self._lose("duplicate", event.message)
+        if relay.message in node.relayed:
+            self._lose(event, "duplicate")
             return False
-        node.relayed[mark] = None
+        node.relayed[relay.message] = None
         if len(node.relayed) > _RELAYED_KEPT:
             del node.relayed[next(iter(node.relayed))]
-        if relay.kind == "tree":
-            positions: Sequence[int] = _children(event.position, relay)
+        if relay.children is not None:
+            targets = relay.children.get(node.id, [])
         else:
-            positions = _peers(node.id, relay)
-        if positions:
-            self.fan_out(
-                node,
-                event.sender,
-                event.message,
-                event.size_bytes,
-                self.env.now,
-                relay.order,
-                positions,
-                relay,
-                event.verified,
+            targets = gossip_peers(
+                self._members, node.id, relay.fanout, self._order_key, relay.message
             )
+        if targets:
+            self.fan_out(node, event.copy, targets, self.env.now)
         return True
 
     def _hand_over(self, event: Any) -> None:
         node: Node = event.receiver
+        copy: Copy = event.copy
         if not node.up or event.life != node.life:
-            self._lose("receiver_down", event.message)
+            self._lose(event, "receiver_down")
             return
-        certificates = event.load[1]
-        if certificates and event.verified:
+        certificates = copy.load[1]
+        if certificates and copy.verified:
             self.remember(node, certificates)
-        self.messages += 1
-        self.bytes += event.size_bytes
-        self._deliver(node, event.sender, event.message, event.verified)
+        self._meter.count("delivered", "", copy.message, event.region, node.region, copy.size_bytes)
+        self._deliver(node, copy.sender, copy.message, copy.verified)
 
     def remember(self, node: Node, certificates: Sequence[tuple[bytes, int]]) -> None:
         """Note certificates that `node` has verified or made: it will not verify them again."""
@@ -339,17 +319,5 @@ def _serve_split(cpu: Cpu, now_ns: int, work_ns: int) -> int:
     return max([cpu.serve(now_ns, part) for _ in range(cpu.workers)])
 
 
-_NO_LOAD = Load(0)
 _SPREAD = (Proposal, TimeoutCertificateMessage)
 """What is spread by tree or gossip; small statements always go straight."""
-
-
-def _children(position: int, relay: Relay) -> range:
-    first = position * relay.fanout + 1
-    return range(min(first, len(relay.order)), min(first + relay.fanout, len(relay.order)))
-
-
-def _peers(me: int, relay: Relay) -> list[int]:
-    peers = gossip_peers(relay.key & MASK, me, len(relay.order), relay.fanout)
-    places = {node: place for place, node in enumerate(relay.order)}
-    return [places[peer] for peer in peers]

@@ -19,17 +19,11 @@ class Target(Protocol):
     def restart(self, node: int, *, amnesia: bool) -> None:
         """Start it again, with or without what it had persisted."""
 
-    def slow(self, node: int, factor_ppm: int) -> None:
-        """Multiply the service times of its workers, from the next start."""
+    def slow(self, node: int, factor_ppm: int, *, on: bool) -> None:
+        """Multiply the service times of its workers from the next start, or stop doing so."""
 
-    def throttle(self, node: int, left_ppm: int) -> None:
-        """Leave it that share of its bandwidth, from the next start."""
-
-    def separate(self, groups: tuple[tuple[int, ...], ...], *, one_way: bool) -> int:
-        """Cut the links between groups; return a token for `join`."""
-
-    def join(self, token: int) -> None:
-        """Undo one `separate`."""
+    def throttle(self, node: int, left_ppm: int, *, on: bool) -> None:
+        """Leave it that share of its bandwidth from the next start, or give the rest back."""
 
 
 class Fault(Protocol):

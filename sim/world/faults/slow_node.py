@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from sim.world.faults import Target
 
-_WHOLE = 1_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class SlowNode:
@@ -20,8 +18,8 @@ class SlowNode:
 
     def begin(self, target: Target) -> None:
         for node in self.nodes:
-            target.slow(node, self.factor_ppm)
+            target.slow(node, self.factor_ppm, on=True)
 
     def end(self, target: Target) -> None:
         for node in self.nodes:
-            target.slow(node, _WHOLE)
+            target.slow(node, self.factor_ppm, on=False)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from sim.world.faults import Target
 
-_WHOLE = 1_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
@@ -20,8 +18,8 @@ class Throttle:
 
     def begin(self, target: Target) -> None:
         for node in self.nodes:
-            target.throttle(node, self.left_ppm)
+            target.throttle(node, self.left_ppm, on=True)
 
     def end(self, target: Target) -> None:
         for node in self.nodes:
-            target.throttle(node, _WHOLE)
+            target.throttle(node, self.left_ppm, on=False)

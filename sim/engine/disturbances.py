@@ -1,0 +1,102 @@
+"""Resolve a scenario's faults and adversaries: who, when, and the object that does it."""
+
+from __future__ import annotations
+
+from sim.engine.adversary import Engagement
+from sim.engine.faults import Entry
+from sim.engine.genesis import Census
+from sim.scenario import disturbances as asked
+from sim.scenario.model import Scenario
+from sim.world.adversary import Attack
+from sim.world.adversary.delay_proposals import DelayProposals
+from sim.world.adversary.double_vote import DoubleVote
+from sim.world.adversary.equivocate import Equivocate
+from sim.world.adversary.silent import Silent
+from sim.world.chance import Chance
+from sim.world.faults import Fault
+from sim.world.faults.crash import Crash
+from sim.world.faults.partition import Partition
+from sim.world.faults.slow_node import SlowNode
+from sim.world.faults.throttle import Throttle
+from sim.world.network.links import EVERYONE, Group, LinkRule
+
+FOREVER = 1 << 62
+
+
+def ends(end: asked.End, census: Census) -> tuple[int, ...]:
+    """Return the identities at one end of a link rule or in one group of a partition."""
+    if isinstance(end, asked.RegionEnd):
+        return census.in_regions(end.regions)
+    return tuple(sorted(end.ids))
+
+
+def link_rules(scenario: Scenario, census: Census) -> tuple[LinkRule, ...]:
+    """Return the scenario's link rules, then those of its partitions; the first match decides."""
+    rules = [_link_rule(rule, census) for rule in scenario.network.rules]
+    for index, fault in enumerate(scenario.faults):
+        if isinstance(fault, asked.Partition):
+            made = _fault(fault, census, index)
+            assert isinstance(made, Partition)
+            rules.extend(made.rules(fault.at_ns, fault.until_ns, fault.flap_ns))
+    return tuple(rules)
+
+
+def _link_rule(rule: asked.Rule, census: Census) -> LinkRule:
+    ends_of = rule.between or (rule.source, rule.target)
+    sides = [EVERYONE if end is None else Group(nodes=ends(end, census)) for end in ends_of]
+    return LinkRule(
+        rule.kind,
+        sides[0],
+        sides[1],
+        both_ways=rule.between is not None,
+        start_ns=rule.start_ns,
+        end_ns=FOREVER if rule.end_ns is None else rule.end_ns,
+        probability_ppb=rule.probability_ppb,
+        delay_ns=rule.amount_ns if isinstance(rule, asked.DelayRule) else 0,
+    )
+
+
+def timetable(scenario: Scenario, census: Census) -> list[Entry]:
+    """Return the faults of a scenario with the validators they strike."""
+    entries = []
+    for index, fault in enumerate(scenario.faults):
+        flap = fault.flap_ns if isinstance(fault, asked.Partition) else None
+        made = _fault(fault, census, index)
+        entries.append(Entry(index, made, fault.at_ns, fault.until_ns, flap))
+    return entries
+
+
+def _fault(fault: asked.Fault, census: Census, index: int) -> Fault:
+    if isinstance(fault, asked.Partition):
+        return Partition(tuple(ends(group, census) for group in fault.groups), fault.one_way)
+    nodes = census.select(fault.nodes, f"fault/{index}")
+    if isinstance(fault, asked.SlowNode):
+        return SlowNode(nodes, fault.factor_micro)
+    if isinstance(fault, asked.Throttle):
+        return Throttle(nodes, fault.bandwidth_left_ppm)
+    return Crash(nodes, amnesia=isinstance(fault, asked.AmnesiaCrash))
+
+
+def engagements(
+    scenario: Scenario, census: Census, chance: Chance, identities: int
+) -> dict[int, list[Engagement]]:
+    """Return the attacks by the validator they own, ascending; members share one mind."""
+    found: dict[int, list[Engagement]] = {}
+    for index, adversary in enumerate(scenario.adversaries):
+        members = census.select(adversary.nodes, f"adversary/{index}")
+        attack = _attack(adversary, chance.key(f"adversary/{index}"), members, identities)
+        end_ns = FOREVER if adversary.end_ns is None else adversary.end_ns
+        for member in members:
+            engagement = Engagement(index, attack, adversary.start_ns, end_ns)
+            found.setdefault(member, []).append(engagement)
+    return dict(sorted(found.items()))
+
+
+def _attack(adversary: asked.Attack, key: int, members: tuple[int, ...], identities: int) -> Attack:
+    if isinstance(adversary, asked.Silent):
+        return Silent()
+    if isinstance(adversary, asked.DoubleVote):
+        return DoubleVote(key, adversary.probability_ppm)
+    if isinstance(adversary, asked.DelayProposals):
+        return DelayProposals(adversary.amount_ns)
+    return Equivocate(key, adversary.probability_ppm, members, identities)

@@ -1,0 +1,254 @@
+"""Translate a scenario into the frozen parameter values that each part is built from.
+
+Owns the one place where a scenario's fields meet the parts' own parameters; a field that is not
+read here or in `world.py` would be ignored, and a test looks for such fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sim.engine.genesis import Census, counts, validator_regions
+from sim.scenario import agents as asked
+from sim.scenario.model import Scenario
+from sim.world.agents import parameters as plane
+from sim.world.agents.kinds import (
+    LOOKUP_CAPABILITY,
+    LOOKUP_ID,
+    MESSAGE,
+    PPM,
+    REGISTRATION,
+    RENEWAL,
+    TRANSACTION,
+)
+from sim.world.crypto.costs import CostModel
+from sim.world.crypto.suites import SIGNATURE_BYTES
+from sim.world.network.regions import custom_region
+from sim.world.network.tables import NetworkTables, build_tables
+
+
+def region_names(scenario: Scenario) -> tuple[str, ...]:
+    """Return every region that validators or agents live in, in first-seen order."""
+    names = validator_regions(scenario)
+    if scenario.agents is not None:
+        names += scenario.agents.placement.regions
+    return tuple(dict.fromkeys(names))
+
+
+def network_tables(scenario: Scenario) -> NetworkTables:
+    """Build the tables of `region_names`."""
+    custom = {
+        name: custom_region(name, place.latitude_microdegrees, place.longitude_microdegrees)
+        for name, place in scenario.network.regions.items()
+    }
+    return build_tables(region_names(scenario), loss_ppb=scenario.network.loss_ppb, custom=custom)
+
+
+def plane_parameters(
+    scenario: Scenario, tables: NetworkTables, census: Census, costs: CostModel
+) -> plane.PlaneParameters | None:
+    """Return what the agent plane is built from, or None for a scenario without agents."""
+    agents = scenario.agents
+    if agents is None:
+        return None
+    by_region = [0] * len(tables.regions)
+    amounts = counts(agents.placement, agents.count)
+    for region, amount in zip(agents.placement.regions, amounts, strict=True):
+        by_region[tables.index(region)] += amount
+    if agents.gateways is None:
+        gateways = tuple(range(scenario.validators.count))
+    else:
+        gateways = census.select(agents.gateways, "agents/gateways")
+    network = scenario.network
+    lane = network.bandwidth_bits_per_s * (PPM - network.consensus_share_ppm) // PPM
+    spread = lane * network.dissemination_share_ppm // PPM
+    retries = agents.retries
+    return plane.PlaneParameters(
+        placement=tuple(by_region),
+        node_region=tuple(tables.index(region) for region in census.regions),
+        gateways=gateways,
+        traffic=tuple(_traffic(agents)),
+        access=tuple(
+            plane.AccessClass(
+                share_ppm=mile.share_ppm,
+                median_ns=mile.delay_ns,
+                spread_ns=mile.spread_ns,
+                loss_ppb=mile.loss_ppb,
+            )
+            for mile in agents.access
+        ),
+        ingress=_station(agents.ingress),
+        egress=_station(agents.egress),
+        uplink=plane.Link(bits_per_s=lane - spread),
+        downlink=plane.Link(bits_per_s=lane - spread),
+        directory=_directory(agents.directory, gateways, census),
+        batch=_batch(agents.batch),
+        dissemination=plane.Dissemination(
+            batch=_batch(agents.transaction_batch),
+            uplink_bps=spread,
+            downlink_bps=spread,
+            verify_ns=costs.verify_ns,
+            workers=scenario.validators.workers.agents,
+            fanout=agents.transaction_fanout or 0,
+        ),
+        retries=plane.Retries(
+            attempts=retries.limit + 1,
+            timeout_ns=retries.timeout_ns,
+            backoff_ppm=retries.backoff_micro,
+            max_ns=retries.max_ns,
+            jitter_ns=retries.jitter_ns,
+        ),
+        store=plane.Store(
+            messages_per_agent=agents.store.messages_per_agent,
+            ttl_ns=agents.store.ttl_ns,
+            release_delay_ns=agents.store.release_delay_ns,
+        ),
+        sessions=_sessions(agents.sessions),
+        admission_rate_nhz=agents.admission.rate_nhz,
+        admission_burst=agents.admission.burst,
+        capabilities=agents.capabilities,
+        sample_ppm=scenario.record.sample_ppm if scenario.record.detail == "messages" else 0,
+    )
+
+
+def _station(station: asked.Station | asked.Directory) -> plane.Station:
+    return plane.Station(
+        servers=station.servers,
+        work_ns=station.service_ns,
+        per_kib_ns=station.service_per_kib_ns,
+        queue=station.queue,
+    )
+
+
+def _batch(batch: asked.Batch) -> plane.Batch:
+    return plane.Batch(count=batch.count, size_bytes=batch.size_bytes, age_ns=batch.age_ns)
+
+
+def _directory(
+    directory: asked.Directory, gateways: tuple[int, ...], census: Census
+) -> plane.Directory:
+    return plane.Directory(
+        shards=_shards(directory.shards, gateways, census),
+        station=_station(directory),
+        query_bytes=directory.query_bytes,
+        cache_slots=directory.cache_slots,
+        cache_ttl_ns=directory.cache_ttl_ns,
+        timeout_ns=directory.timeout_ns,
+        lease_ns=directory.lease_ns,
+        registered_ppm=directory.registered_ppm,
+    )
+
+
+def _shards(wanted: int | None, gateways: tuple[int, ...], census: Census) -> tuple[int, ...]:
+    """Return the hosts of shards: all gateways, or so many taken from each region in turn."""
+    if wanted is None or wanted >= len(gateways):
+        return gateways
+    by_region: dict[str, list[int]] = {}
+    for gateway in gateways:
+        by_region.setdefault(census.regions[gateway], []).append(gateway)
+    chosen: list[int] = []
+    while len(chosen) < wanted:
+        for hosts in by_region.values():
+            if hosts and len(chosen) < wanted:
+                chosen.append(hosts.pop(0))
+    return tuple(sorted(chosen))
+
+
+def _sessions(sessions: asked.Sessions) -> plane.Sessions | None:
+    if isinstance(sessions, asked.AlwaysOn):
+        return None
+    return plane.Sessions(
+        on_shape_micro=sessions.on_shape_micro,
+        on_scale_ns=sessions.on_scale_ns,
+        off_shape_micro=sessions.off_shape_micro,
+        off_scale_ns=sessions.off_scale_ns,
+        renew_within_ns=sessions.renew_within_ns,
+    )
+
+
+def _arrivals(
+    arrivals: asked.Poisson | asked.Bursts | asked.Diurnal | asked.ClosedLoop,
+) -> plane.Poisson | plane.Bursts | plane.Diurnal | plane.ClosedLoop:
+    if isinstance(arrivals, asked.Poisson):
+        return plane.Poisson(rate_nhz=arrivals.rate_nhz)
+    if isinstance(arrivals, asked.Bursts):
+        return plane.Bursts(
+            rate_nhz=arrivals.rate_nhz,
+            burst_rate_nhz=arrivals.burst_rate_nhz,
+            calm_ns=arrivals.calm_ns,
+            burst_ns=arrivals.burst_ns,
+        )
+    if isinstance(arrivals, asked.Diurnal):
+        return plane.Diurnal(
+            rate_nhz=arrivals.rate_nhz,
+            amplitude_ppm=arrivals.amplitude_ppm,
+            period_ns=arrivals.period_ns,
+            peak_ns=arrivals.peak_ns,
+        )
+    return plane.ClosedLoop(think_ns=arrivals.think_ns, share_ppm=arrivals.share_ppm)
+
+
+def _destinations(to: asked.Destinations) -> plane.Destinations:
+    if isinstance(to, asked.Uniform):
+        return plane.Destinations(locality_ppm=to.locality_ppm)
+    if isinstance(to, asked.Zipf):
+        return plane.Destinations(
+            locality_ppm=to.locality_ppm, zipf_exponent_micro=to.exponent_micro
+        )
+    return plane.Destinations(
+        locality_ppm=to.locality_ppm,
+        community_ppm=to.inside_ppm,
+        members=to.members,
+        zipf_exponent_micro=to.exponent_micro,
+    )
+
+
+def _traffic(agents: asked.Agents) -> list[plane.Traffic]:
+    load = agents.workload
+    out: list[plane.Traffic] = []
+    if load.messages is not None:
+        out.append(
+            plane.Traffic(
+                kind=MESSAGE,
+                arrivals=_arrivals(load.messages.arrivals),
+                size_bytes=load.messages.size_bytes,
+                size_spread_bytes=load.messages.size_spread_bytes,
+                signature_bytes=load.messages.signature_bytes,
+                ratio_ppm=agents.compression.messages_ppm,
+                destinations=_destinations(load.messages.destinations),
+            )
+        )
+    if load.transactions is not None:
+        out.append(
+            plane.Traffic(
+                kind=TRANSACTION,
+                arrivals=_arrivals(load.transactions.arrivals),
+                size_bytes=load.transactions.size_bytes,
+                size_spread_bytes=load.transactions.size_spread_bytes,
+                signature_bytes=SIGNATURE_BYTES,
+                ratio_ppm=agents.compression.transactions_ppm,
+            )
+        )
+    if load.lookups.by_id is not None:
+        out.append(
+            replace(
+                _plain(LOOKUP_ID, load.lookups.by_id),
+                destinations=_destinations(load.lookups.by_id.destinations),
+            )
+        )
+    others = (
+        (LOOKUP_CAPABILITY, load.lookups.by_capability),
+        (REGISTRATION, load.registrations),
+        (RENEWAL, load.renewals),
+    )
+    out += [_plain(kind, request) for kind, request in others if request is not None]
+    return out
+
+
+def _plain(
+    kind: int,
+    request: asked.IdLookups | asked.CapabilityLookups | asked.Registrations | asked.Renewals,
+) -> plane.Traffic:
+    return plane.Traffic(
+        kind=kind, arrivals=_arrivals(request.arrivals), size_bytes=request.size_bytes
+    )

@@ -1,0 +1,258 @@
+"""Run a scenario: every point and replicate, into one run directory, to one verdict.
+
+Owns the order of things: make the directory, simulate, judge, close. Ctrl-C finishes the slice in
+hand, flushes, and leaves a run that says `interrupted`; a second one stops at once.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+import polars as pl
+
+from sim.engine.plane_parameters import region_names
+from sim.engine.world import World, build
+from sim.monitor.verdict import Verdict, combine, judge
+from sim.record.digests import TableDigest
+from sim.record.machine import cpu_time_ns, peak_memory_bytes
+from sim.record.recorder import Recorder
+from sim.record.runs import ReplicateResult, RunWriter
+from sim.record.summary import epoch_levels, metrics_of
+from sim.record.tables import table_of
+from sim.scenario.model import Scenario
+from sim.world.agents.kinds import KINDS, REASONS
+
+Detail: TypeAlias = Literal["rounds", "blocks", "messages"]
+
+TICK_NS = 250_000_000
+"""Simulated time between two looks at Ctrl-C and two calls of the progress callback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands. Times in ns; counts are those of the replicate in hand."""
+
+    point: int
+    points: int
+    replicate: int
+    replicates: int
+    simulated_ns: int
+    duration_ns: int
+    blocks: int
+    transactions: int
+    messages: int
+    """Agent messages delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What a run came to. `path` holds its datasets; `state`: complete or interrupted."""
+
+    path: Path
+    state: str
+    verdict: Verdict
+    digest: str
+    results: Sequence[ReplicateResult] = field(default_factory=tuple)
+    wall_ns: int = 0
+    cpu_ns: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0 met, 1 violated or missed, 3 inconclusive, 130 interrupted."""
+        return 130 if self.state == "interrupted" else self.verdict.exit_code
+
+
+class Stop:
+    """Whether somebody asked to stop."""
+
+    requested = False
+
+
+class Place(NamedTuple):
+    """Which replicate of which point, of how many."""
+
+    point: int
+    points: int
+    replicate: int
+    replicates: int
+
+
+def run(
+    scenario: Scenario,
+    out: str | Path = "results",
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    started: Callable[[Path], None] | None = None,
+    detail: Detail | None = None,
+    command: Sequence[str] = (),
+) -> RunOutcome:
+    """Run every point and replicate of `scenario`; write one run directory below `out`.
+
+    `started(path)` is called once the directory is there, before the first event. `detail`
+    replaces the scenario's own. Raises OSError where `out` cannot be written; any error in a run
+    leaves a directory in state `failed` with what had been flushed.
+    """
+    if detail is not None:
+        scenario = replace(scenario, record=replace(scenario.record, detail=detail))
+    points = scenario.points()
+    wall, cpu = time.monotonic_ns(), cpu_time_ns()
+    writer = RunWriter.start(
+        Path(out),
+        scenario_name=scenario.name,
+        scenario_text=scenario.to_yaml(),
+        scenario_digest=scenario.digest,
+        seed=scenario.seed,
+        detail=scenario.record.detail,
+        command=command,
+        points=None if scenario.sweep is None else len(points),
+        replicates=scenario.replicates,
+    )
+    results: list[ReplicateResult] = []
+    verdicts: list[Verdict] = []
+    try:
+        if started is not None:
+            started(writer.path)
+        with _graceful() as stop:
+            for point in points:
+                for number in range(scenario.replicates):
+                    if stop.requested:
+                        break
+                    place = Place(point.index, len(points), number, scenario.replicates)
+                    result, verdict = _replicate(point.scenario, writer, place, progress, stop)
+                    writer.add(result)
+                    results.append(result)
+                    verdicts.append(verdict)
+    except BaseException as error:
+        state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        writer.finish(state, error=error)
+        raise
+    state = "interrupted" if stop.requested else "complete"
+    verdict = combine(verdicts)
+    summary = {"title": scenario.title, "evidence": list(verdict.evidence)}
+    digest = writer.finish(state, verdict=verdict.outcome, summary=summary)
+    return RunOutcome(
+        writer.path,
+        state,
+        verdict,
+        digest,
+        tuple(results),
+        time.monotonic_ns() - wall,
+        cpu_time_ns() - cpu,
+    )
+
+
+def _replicate(
+    scenario: Scenario,
+    writer: RunWriter,
+    place: Place,
+    progress: Callable[[Progress], None] | None,
+    stop: Stop,
+) -> tuple[ReplicateResult, Verdict]:
+    """Simulate one replicate of one point and judge it."""
+    wall, cpu = time.monotonic_ns(), cpu_time_ns()
+    folder = writer.replicate_path(place.point, place.replicate)
+    vocabularies = {"region": region_names(scenario), "kind": KINDS, "reason": REASONS}
+    with Recorder(folder, detail=scenario.record.detail, vocabularies=vocabularies) as recorder:
+        world = build(scenario, place.replicate, recorder)
+        now = simulate(world, scenario.duration_ns, stop, _reporter(world, place, progress))
+        violations = world.close(now)
+        for violation in violations:
+            recorder.append_row("violations", **violation.row())
+        tables = recorder.close()
+    read = _reader(folder, tables)
+    metrics = metrics_of(read, lost_messages=world.watch.lost_messages)
+    complete = now >= scenario.duration_ns
+    verdict = judge(
+        scenario.expect,
+        violations=violations,
+        metrics=metrics,
+        levels=epoch_levels(read),
+        complete=complete,
+    )
+    result = ReplicateResult(
+        point=place.point,
+        replicate=place.replicate,
+        state="complete" if complete else "interrupted",
+        verdict=verdict.outcome,
+        simulated_ns=now,
+        tables=tables,
+        metrics=metrics,
+        evidence=verdict.evidence,
+        wall_ns=time.monotonic_ns() - wall,
+        cpu_ns=cpu_time_ns() - cpu,
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+    return result, verdict
+
+
+def simulate(world: World, duration_ns: int, stop: Stop, report: Callable[[int], None]) -> int:
+    """Run `world` until `duration_ns` or until asked to stop; return the time reached."""
+    world.start()
+    now = 0
+    report(now)
+    while now < duration_ns and not stop.requested:
+        now = min(now + TICK_NS, duration_ns)
+        world.advance(now)
+        report(now)
+    return now
+
+
+def _reporter(
+    world: World, place: Place, progress: Callable[[Progress], None] | None
+) -> Callable[[int], None]:
+    def report(now_ns: int) -> None:
+        if progress is not None:
+            messages = 0 if world.plane is None else world.plane.delivered
+            progress(
+                Progress(
+                    *place,
+                    simulated_ns=now_ns,
+                    duration_ns=world.scenario.duration_ns,
+                    blocks=world.observer.blocks_committed,
+                    transactions=world.observer.transactions_committed,
+                    messages=messages,
+                )
+            )
+
+    return report
+
+
+def _reader(folder: Path, tables: Mapping[str, TableDigest]) -> Callable[[str], pl.LazyFrame]:
+    """Return how to read a finished replicate's tables, those without rows included."""
+
+    def read(name: str) -> pl.LazyFrame:
+        path = folder / f"{name}.parquet"
+        if path.is_dir():
+            return pl.concat([pl.scan_parquet(part) for part in sorted(path.glob("*.parquet"))])
+        if path.exists():
+            return pl.scan_parquet(path)
+        return pl.LazyFrame(schema=table_of(name).schema)
+
+    return read
+
+
+@contextmanager
+def _graceful() -> Iterator[Stop]:
+    """Let the first Ctrl-C ask to stop and the second one interrupt; main thread only."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: object) -> None:
+        stop.requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,82 @@
+"""Sign and verify at the edge: what a validator's driver does with keys that the core never sees.
+
+Owns who may sign what. `modelled`: statements carry a mark instead of a signature, and what an
+owned validator sends is checked against the statements that were truly made, so that an attack
+cannot forge. `real`: every own statement is signed and every distinct signature is verified.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sim.protocol.messages import (
+    Message,
+    Proposal,
+    TimeoutMessage,
+    VoteMessage,
+    signed_statements,
+    with_signatures,
+)
+from sim.world.crypto.signer import Signer
+
+MARK = b"\x01"
+"""Stands for a signature when signatures are modelled."""
+_STATEMENTS_KEPT = 1 << 20
+
+
+class Edge:
+    """Signing and verification of all validators of a run.
+
+    `signer` is None when signatures are modelled. `owned`: bitmap of validators that an adversary
+    owns; statements are noted only where somebody might claim them falsely.
+    """
+
+    def __init__(self, signer: Signer | None, owned: int) -> None:
+        self._signer = signer
+        self._owned = owned
+        self._made: dict[tuple[int, bytes], None] = {}
+
+    def owes(self, me: int, message: Message) -> bool:
+        """Tell whether `message` carries an unsigned statement of validator `me`."""
+        if type(message) is VoteMessage:
+            return message.vote.voter == me and not message.vote.signature
+        if type(message) is TimeoutMessage:
+            return message.timeout.signer == me and not message.timeout.signature
+        if type(message) is Proposal:
+            return message.block.proposer == me and not message.block.signature
+        return False
+
+    def sign(self, me: int, message: Message) -> Message:
+        """Return `message` with the own statement of `me` signed."""
+        if self._signer is not None:
+            return with_signatures(message, me, partial(self._signer.sign, me))
+        if self._owned:
+            self._note(me, message)
+        if type(message) is VoteMessage:
+            return VoteMessage(message.vote._replace(signature=MARK))
+        if type(message) is TimeoutMessage:
+            return message._replace(timeout=message.timeout._replace(signature=MARK))
+        return message
+
+    def _note(self, me: int, message: Message) -> None:
+        for signer, statement, _ in signed_statements(message):
+            if signer == me:
+                self._made[me, statement] = None
+        while len(self._made) > _STATEMENTS_KEPT:
+            del self._made[next(iter(self._made))]
+
+    def verify(self, sender: int, message: Message) -> bool:
+        """Tell whether every signature that `message` carries holds.
+
+        Modelled signatures of honest senders hold: they send what they made or have verified.
+        """
+        if self._signer is not None:
+            return all(
+                self._signer.verify(signer, statement, signature)
+                for signer, statement, signature in signed_statements(message)
+            )
+        if not self._owned >> sender & 1:
+            return True
+        return all(
+            (signer, statement) in self._made for signer, statement, _ in signed_statements(message)
+        )

@@ -83,7 +83,11 @@ def test_threads_with_little_memory_answer_the_same() -> None:
     statements = [(i, b"m", signer.sign(i, b"m")) for i in range(5)]
     for _ in range(3):
         assert signer.verify_all(statements)
-    assert not signer.verify_all([(0, b"x", statements[0][2]), *statements])
+    forged = (0, b"x", statements[0][2])
+    assert not signer.verify_all([forged, *statements])
+    # Known to be bad, and pushed out by the good ones that come with it.
+    assert not signer.verify(*forged)
+    assert not signer.verify_all([forged, *statements])
     signer.close()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -71,7 +71,7 @@ def _completed(plain: Mapping[str, Any], kind: Any) -> dict[str, Any]:
         given = completed.get(key)
         if not hasattr(inner, "__pydantic_config__") or not isinstance(given, Mapping):
             continue
-        if is_dataclass(item.default) and item.default is not MISSING:
+        if is_dataclass(item.default) and not isinstance(item.default, type):
             given = {**to_plain(item.default), **given}
         completed[key] = _completed(given, inner)
     return completed

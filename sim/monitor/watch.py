@@ -27,7 +27,7 @@ from sim.protocol.effects import Observation
 class Watch:
     """Feed every observation of every validator to the monitors that want it.
 
-    `honest`: bitmap of the validators that keep to the protocol; amnesiacs don't belong to it.
+    `honest`: bitmap of the validators that no adversary owns.
     `block_of` and `epoch_of` give what an id stands for, None once forgotten; without them commits
     are not judged by content. `commit_within_ns`: None where liveness isn't asked for.
     """
@@ -73,9 +73,15 @@ class Watch:
         for handler in self._of[node].get(type(observation), ()):
             handler(node, now_ns, observation)
 
-    def restarted(self, node: int, now_ns: int) -> None:
-        """A validator came back: its next commit may be at any height."""
+    def restarted(self, node: int, now_ns: int, *, amnesia: bool = False) -> None:
+        """A validator came back: its next commit may be at any height.
+
+        After `amnesia` it may contradict what it signed before: it may be convicted like a
+        dishonest one, though its commits still count.
+        """
         self._monotonicity.restarted(node)
+        if amnesia:
+            self._accountability.corrupted(node)
 
     def corrupted(self, node: int) -> None:
         """An adversary took a validator over: believe it no longer."""

@@ -34,9 +34,9 @@ _PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this program and of what its results may depend on."""
-    from sim import __version__
-
-    found = {"python": platform.python_version(), "creto-sim": __version__}
+    # Asked of the loaded package: importing it by name would point an arrow up, at its whole API.
+    own = getattr(sys.modules[__name__.partition(".")[0]], "__version__", "unknown")
+    found = {"python": platform.python_version(), "creto-sim": str(own)}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)

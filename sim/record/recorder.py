@@ -7,6 +7,7 @@ table each, piece by piece, and returns their digests. Must not know: what the r
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -255,8 +256,14 @@ class Recorder:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if not self._closed:
+        """Close; after an error only flush, and let that error be the one that is told."""
+        if self._closed:
+            return
+        if error is None:
             self.close()
+        else:
+            with contextlib.suppress(Exception):
+                self.flush()
 
 
 def digest_of(tables: Mapping[str, TableDigest]) -> str:

@@ -21,6 +21,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -136,10 +137,14 @@ class RunWriter:
             "versions": versions(),
             "platform": platform_facts(),
         }
-        write_json(path / "manifest.json", manifest)
-        writer = cls(path, manifest, swept=points is not None)
-        write_text(path / "scenario.yaml", scenario_text)
-        return writer
+        try:
+            write_json(path / "manifest.json", manifest)
+            write_text(path / "scenario.yaml", scenario_text)
+            return cls(path, manifest, swept=points is not None)
+        except OSError:
+            # Nothing has run: no directory says it better than half a one.
+            shutil.rmtree(path, ignore_errors=True)
+            raise
 
     def replicate_path(self, point: int, replicate: int) -> Path:
         """Return the folder for a replicate's recorder; the recorder makes it."""
@@ -159,8 +164,9 @@ class RunWriter:
     ) -> str:
         """Write runs.parquet, summary.json, the manifest and DONE; return the run's digest.
 
-        `state`: complete, interrupted or failed. After a failure what cannot be written any more
-        (a full disk) is left out; the manifest is tried last of all.
+        `state`: complete, interrupted or failed. After a failure the manifest comes first, and
+        what a full disk does not take is left out. An OSError on the way to another state turns
+        the run into a failed one and is raised.
         """
         if state not in _STATES:
             raise ValueError(f"state is one of {list(_STATES)}, not {state!r}")
@@ -189,32 +195,37 @@ class RunWriter:
         if error is not None:
             kind = "" if isinstance(error, str) else f"{type(error).__name__}: "
             self._manifest["error"] = portable(f"{kind}{error}")
-        self._write_last(state, total, results, self._summary(results, summary, verdict))
+        told = self._summary(results, summary, verdict)
+        if state == "failed":
+            self._write_failure(total, results, told)
+            return total
+        try:
+            self._write_tables(results, told)
+            write_json(self.path / "manifest.json", self._manifest)
+            write_text(self.path / "DONE", f"{state} {total}\n")
+        except OSError as full:
+            kept = {"state": "failed", "verdict": "inconclusive"}
+            self._manifest |= kept | {"error": portable(f"{type(full).__name__}: {full}")}
+            self._write_failure(total, results, told)
+            raise
+        release_lock(self._lock, self.path / "RUNNING")
+        _point_latest(self.path)
         return total
 
-    def _write_last(
-        self,
-        state: str,
-        total: str,
-        results: Sequence[ReplicateResult],
-        summary: Mapping[str, Any],
+    def _write_failure(
+        self, total: str, results: Sequence[ReplicateResult], told: Mapping[str, Any]
     ) -> None:
-        done = self.path / "DONE"
-        if state == "failed":
-            # The disk may be full: free the ballast, say what happened, then what still fits.
-            release_lock(self._lock, self.path / "RUNNING")
-            write_json(self.path / "manifest.json", self._manifest)
-            with contextlib.suppress(Exception):
-                write_frame(self.path / "runs.parquet", self._runs_frame(results))
-                write_json(self.path / "summary.json", summary)
-                write_text(done, f"{state} {total}\n")
-        else:
-            write_frame(self.path / "runs.parquet", self._runs_frame(results))
-            write_json(self.path / "summary.json", summary)
-            write_json(self.path / "manifest.json", self._manifest)
-            write_text(done, f"{state} {total}\n")
-            release_lock(self._lock, self.path / "RUNNING")
+        # The disk may be full: free the ballast, say what happened, then what still fits.
+        release_lock(self._lock, self.path / "RUNNING")
+        write_json(self.path / "manifest.json", self._manifest)
+        with contextlib.suppress(Exception):
+            self._write_tables(results, told)
+            write_text(self.path / "DONE", f"failed {total}\n")
         _point_latest(self.path)
+
+    def _write_tables(self, results: Sequence[ReplicateResult], told: Mapping[str, Any]) -> None:
+        write_frame(self.path / "runs.parquet", self._runs_frame(results))
+        write_json(self.path / "summary.json", told)
 
     def _runs_frame(self, results: Sequence[ReplicateResult]) -> pl.DataFrame:
         table = BY_NAME["runs"]

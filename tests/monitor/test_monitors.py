@@ -317,6 +317,21 @@ def test_no_honest_validator_is_convicted() -> None:
     assert (found.monitor, found.count, found.proof["offender"]) == ("accountability", 1, 1)
 
 
+def test_an_amnesiac_may_be_convicted_yet_its_commits_count() -> None:
+    chain = Chain()
+    watch = chain.watch(block_of=None, epoch_of=None, commit_within_ns=None)
+    watch.restarted(1, 5, amnesia=True)
+    watch.observe(0, 6, accuse(1))
+    assert watch.finish(6) == ()
+    watch.observe(0, 7, commit(chain.line[0]))
+    watch.observe(1, 8, commit(chain.add(1, 9, ROOT, QC(0, 0, ROOT, 0))))
+    assert only(watch).monitor == "agreement"
+    watch = chain.watch(commit_within_ns=None)
+    watch.restarted(1, 5)
+    watch.observe(0, 6, accuse(1))
+    assert only(watch).monitor == "accountability"
+
+
 @pytest.mark.parametrize(("guilty", "enough"), [((), False), ((3,), False), ((2, 3), True)])
 def test_a_conflict_convicts_its_authors(guilty: tuple[int, ...], enough: bool) -> None:
     # 2q - W = 14 of 40: two of four validators.

@@ -268,5 +268,42 @@ def test_a_disk_that_is_full_to_the_last_byte_still_takes_the_manifest(
     # An orderly end does not hide the same error.
     other = start(tmp_path)
     with pytest.raises(OSError, match="No space left"):
-        other.finish("complete")
-    assert open_run(other.path).state == "running"
+        other.finish("complete", verdict="met")
+    told = open_run(other.path)
+    assert (told.state, told.verdict) == ("failed", "inconclusive")
+    assert told.manifest["error"] == "OSError: [Errno 28] No space left on device"
+
+
+def test_a_run_that_cannot_start_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sim.record.runs.hold_lock", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        start(tmp_path)
+    assert list((tmp_path / "seven_nodes").iterdir()) == []
+
+
+def test_an_error_in_the_run_is_the_one_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = start(tmp_path)
+
+    def run() -> None:
+        with Recorder(writer.replicate_path(0, 0)) as recorder:
+            recorder.append_row("views", time_ns=4, **VIEW)
+            raise ZeroDivisionError("the bug itself")
+
+    with pytest.raises(ZeroDivisionError, match="the bug itself") as caught:
+        run()
+    writer.finish("failed", error=caught.value)
+    told = open_run(writer.path)
+    assert told.manifest["error"] == "ZeroDivisionError: the bug itself"
+    assert told.table("views").collect()["time_ns"].to_list() == [4]
+    # Nor does a disk that refuses the last flush take its place.
+    monkeypatch.setattr("sim.record.recorder.write_frame", lambda *_: 1 // 0)
+    other = Recorder(tmp_path / "other")
+    other.append_row("views", time_ns=4, **VIEW)
+    other.__exit__(ValueError, ValueError("first"), None)

@@ -134,6 +134,42 @@ def test_copies_leave_one_after_another() -> None:
     assert lane.longest_wait_ns == 2_000
 
 
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(["lane", "limited", "shared"]),
+    st.lists(
+        st.tuples(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 7)),
+        min_size=1,
+        max_size=12,
+    ),
+)
+def test_copies_at_once_equal_copies_one_by_one(
+    kind: str, rounds: list[tuple[int, int, int]]
+) -> None:
+    def make() -> Lane:
+        if kind == "shared":
+            return _shared()[0]
+        return Lane(10**9, 10**8 if kind == "limited" else None)
+
+    at_once, singly, now = make(), make(), 0
+    for gap, size, copies in rounds:
+        now += gap
+        flows = list(range(copies))
+        ends = at_once.send_copies(now, size, flows)
+        assert ends == [singly.send(now, size, flow) for flow in flows]
+    for name in ("free_ns", "served", "sent_bytes", "busy_ns", "wait_ns", "longest_wait_ns"):
+        assert getattr(at_once, name) == getattr(singly, name), name
+
+
+def test_serialisation_times_are_remembered_within_bounds() -> None:
+    lane = Lane(10**9)
+    for size in range(5_000):
+        lane.send(10**9 * size, size)
+    assert len(lane._service_ns) <= 1_024
+    lane.set_rate(10**8)
+    assert lane.send(10**13, 125) - 10**13 == 10_000
+
+
 def test_a_flow_limit_slows_its_flow_and_no_other() -> None:
     lane = Lane(8 * 10**9, flow_bits_per_s=8 * 10**8)
     first = lane.send(0, 1_000, flow=1)

@@ -14,6 +14,7 @@ NS = 10**9
 PPM = 10**6
 GRID_NS = 100_000_000
 """Cell of the simulated grid on which the lanes of a shared link measure each other."""
+SIZES_REMEMBERED = 1024
 MEMORY_CELLS = 64
 """Cells of the past a lane remembers: its sibling's clock may lag by this much, not more."""
 
@@ -33,6 +34,7 @@ class Lane:
 
     __slots__ = (
         "_flow_free_ns",
+        "_service_ns",
         "bits_per_s",
         "busy_ns",
         "flow_bits_per_s",
@@ -60,11 +62,13 @@ class Lane:
         """Change the rate; it holds from the next start, what is on the wire keeps its end."""
         if bits_per_s < 1:
             raise ValueError(f"rate {bits_per_s} bit/s: need at least 1; block the link instead")
-        self.bits_per_s = bits_per_s
+        self._use_rate(bits_per_s)
 
     def send(self, now_ns: int, size_bytes: int, flow: int = 0) -> int:
         """Hand in a transmission at `now_ns`; return when its last bit has left."""
-        service = -(-size_bytes * 8_000_000_000 // self.bits_per_s)
+        service = self._service_ns.get(size_bytes)
+        if service is None:
+            service = self._measure(size_bytes)
         start = self.free_ns
         if start > now_ns:
             wait = start - now_ns
@@ -84,8 +88,20 @@ class Lane:
 
     def send_copies(self, now_ns: int, size_bytes: int, flows: list[int]) -> list[int]:
         """Hand in one transmission of equal size for each flow, in that order; return all ends."""
-        send = self.send
-        return [send(now_ns, size_bytes, flow) for flow in flows]
+        if self.flow_bits_per_s is not None or not flows:
+            return [self.send(now_ns, size_bytes, flow) for flow in flows]
+        first = self.send(now_ns, size_bytes)
+        service, more = self._service_ns[size_bytes], len(flows) - 1
+        ends = [first + service * i for i in range(len(flows))]
+        wait = first - service - now_ns
+        self.wait_ns += wait * more + service * (more * (more + 1) // 2)
+        if more:
+            self.longest_wait_ns = max(self.longest_wait_ns, wait + service * more)
+        self.free_ns = ends[-1]
+        self.busy_ns += service * more
+        self.served += more
+        self.sent_bytes += size_bytes * more
+        return ends
 
     def backlog_ns(self, now_ns: int) -> int:
         """Return how long a transmission handed in now would wait."""
@@ -96,6 +112,17 @@ class Lane:
         self.busy_ns -= max(0, self.free_ns - now_ns)
         self.free_ns = min(self.free_ns, now_ns)
         self._flow_free_ns.clear()
+
+    def _use_rate(self, bits_per_s: int) -> None:
+        self.bits_per_s = bits_per_s
+        self._service_ns: dict[int, int] = {}
+
+    def _measure(self, size_bytes: int) -> int:
+        """Remember the serialisation time of a size: the division costs as much as the rest."""
+        if len(self._service_ns) >= SIZES_REMEMBERED:
+            self._service_ns.clear()
+        service = self._service_ns[size_bytes] = serialisation_ns(size_bytes, self.bits_per_s)
+        return service
 
     def _pace(self, now_ns: int, size_bytes: int, flow: int, limit: int) -> int:
         start = max(now_ns, self._flow_free_ns.get(flow, 0))
@@ -135,25 +162,30 @@ class SharedLane(Lane):
         if cell != self._cell:
             self._enter(cell)
         end = super().send(now_ns, size_bytes, flow)
-        self.charge(self.free_ns - serialisation_ns(size_bytes, self.bits_per_s), size_bytes)
+        free = self.free_ns
+        self.charge(free - self._service_ns[size_bytes], free, size_bytes)
         return end
 
-    def charge(self, start_ns: int, size_bytes: int) -> None:
-        """Book a transmission's bits to the cells it spans, in proportion to time.
+    def send_copies(self, now_ns: int, size_bytes: int, flows: list[int]) -> list[int]:
+        """Hand in one transmission of equal size for each flow, in that order; return all ends."""
+        return [self.send(now_ns, size_bytes, flow) for flow in flows]
 
-        The lane books its own; a plane that solves this lane in arrays books here too, so that the
-        sibling sees the use.
+    def charge(self, start_ns: int, end_ns: int, size_bytes: int) -> None:
+        """Book the bits of a transmission to the cells it spans, in proportion to time.
+
+        The lane books its own. A plane that solves this lane in arrays books here too (one call a
+        slice will do), so that the sibling sees the use.
         """
         bits = size_bytes * 8
-        end_ns = start_ns + serialisation_ns(size_bytes, self.bits_per_s)
-        first, last = start_ns // GRID_NS, max(start_ns, end_ns - 1) // GRID_NS
         used = self._used_bits
-        for cell in range(first, last):
-            here = bits * ((cell + 1) * GRID_NS - max(start_ns, cell * GRID_NS))
-            share = here // (end_ns - start_ns)
+        cell, last = start_ns // GRID_NS, max(start_ns, end_ns - 1) // GRID_NS
+        while cell < last:
+            edge = (cell + 1) * GRID_NS
+            share = bits * (edge - start_ns) // (end_ns - start_ns)
             used[cell] = used.get(cell, 0) + share
             bits -= share
-            start_ns = (cell + 1) * GRID_NS
+            start_ns = edge
+            cell += 1
         used[last] = used.get(last, 0) + bits
 
     def rate_in(self, cell: int) -> int:
@@ -176,7 +208,7 @@ class SharedLane(Lane):
 
     def _enter(self, cell: int) -> None:
         self._cell = cell
-        self.bits_per_s = self.rate_in(cell)
+        self._use_rate(self.rate_in(cell))
         for old in [c for c in self._used_bits if c < cell - MEMORY_CELLS]:
             del self._used_bits[old]
 

@@ -9,13 +9,15 @@ on its own, so that a table may be fed in pieces.
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import polars as pl
 
 from sim.protocol.types import digest
-from sim.record.tables import Table
+from sim.record.canonical import canonical
+from sim.record.tables import Column, Table
 
 
 class TableDigest(NamedTuple):
@@ -29,10 +31,10 @@ class TableHash:
     """Digest of one table, fed with canonical pieces in order."""
 
     def __init__(self, table: Table) -> None:
-        self._columns = [c for c in table.columns if not c.wall]
         self._table = table
+        self._columns = [c for c in table.columns if not c.wall]
         self._hashes = {c.name: hashlib.sha256() for c in self._columns}
-        self._lengths = {c.name: hashlib.sha256() for c in self._columns}
+        self._runs: dict[str, tuple[str, int]] = {}
         self._rows = 0
 
     def update(self, piece: pl.DataFrame) -> None:
@@ -40,35 +42,52 @@ class TableHash:
         self._rows += piece.height
         for column in self._columns:
             values = piece.get_column(column.name)
-            if column.dtype in ("id", "label"):
-                lengths = values.str.len_bytes().cast(pl.Int64).to_numpy()
-                self._lengths[column.name].update(lengths.astype("<i8").tobytes())
-                self._hashes[column.name].update("".join(values.to_list()).encode())
-            elif column.dtype == "uint":
-                self._hashes[column.name].update(values.to_numpy().astype("<u8").tobytes())
+            if column.dtype == "label":
+                self._update_runs(column.name, values)
             else:
-                codes = values.to_physical().cast(pl.Int64).to_numpy()
-                self._hashes[column.name].update(codes.astype("<i8").tobytes())
+                self._hashes[column.name].update(_bytes(column, values))
+
+    def _update_runs(self, name: str, words: pl.Series) -> None:
+        """Hash words as runs, which sorted tables are full of; the last one stays open."""
+        runs = words.rle().struct.unnest()
+        closed = bytearray()
+        word, length = self._runs.get(name, ("", 0))
+        for count, other in zip(runs["len"].to_list(), runs["value"].to_list(), strict=True):
+            if other == word:
+                length += count
+            else:
+                closed += _run_bytes(word, length)
+                word, length = other, count
+        self._runs[name] = (word, length)
+        self._hashes[name].update(closed)
 
     def result(self) -> TableDigest:
-        """Return rows and digest so far."""
+        """Return rows and digest; the last call."""
+        for name, (word, length) in self._runs.items():
+            self._hashes[name].update(_run_bytes(word, length))
         content = tuple(
-            (
-                c.name,
-                c.dtype,
-                c.values,
-                self._lengths[c.name].digest(),
-                self._hashes[c.name].digest(),
-            )
-            for c in self._columns
+            (c.name, c.dtype, c.values, self._hashes[c.name].digest()) for c in self._columns
         )
         return TableDigest(self._rows, digest("table", self._table.name, self._rows, content).hex())
+
+
+def _run_bytes(word: str, length: int) -> bytes:
+    text = word.encode()
+    return b"" if length == 0 else struct.pack("<qq", length, len(text)) + text
+
+
+def _bytes(column: Column, values: pl.Series) -> bytes:
+    if column.dtype == "id":
+        return "".join(values.to_list()).encode()  # 64 digits each
+    if column.dtype == "uint":
+        return bytes(values.to_numpy().astype("<u8").tobytes())
+    return bytes(values.to_physical().cast(pl.Int64).to_numpy().astype("<i8").tobytes())
 
 
 def digest_rows(table: Table, rows: pl.LazyFrame) -> TableDigest:
     """Digest rows in any order."""
     hasher = TableHash(table)
-    hasher.update(table.canonical(rows).collect())
+    hasher.update(canonical(table, rows))
     return hasher.result()
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from sim.record.canonical import canonical
 from sim.record.digests import TableDigest, replicate_digest
 from sim.record.encode import RecordError, RowCheck, Vocabularies, frame_of
 from sim.record.histogram import bucket_of
@@ -108,7 +109,7 @@ class _Buffer:
         if not frames:
             return None
         frame = pl.concat(frames, rechunk=False)
-        return self.table.canonical(frame.lazy()).collect() if self.table.additive else frame
+        return canonical(self.table, frame.lazy()) if self.table.additive else frame
 
 
 class Recorder:

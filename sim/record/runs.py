@@ -31,6 +31,7 @@ from typing import Any
 
 import polars as pl
 
+from sim.record.canonical import canonical
 from sim.record.digests import TableDigest, replicate_digest, run_digest
 from sim.record.encode import frame_of
 from sim.record.machine import (
@@ -393,7 +394,8 @@ class Run:
         parts = sorted((folder / PARTS).glob(f"{name}-*.parquet"))
         if not parts:
             return None
-        return table_of(name).canonical(pl.concat([pl.scan_parquet(path) for path in parts]))
+        rows = pl.concat([pl.scan_parquet(path) for path in parts])
+        return canonical(table_of(name), rows).lazy()
 
 
 def open_run(path: str | Path) -> Run:

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from sim.record.canonical import canonical
 from sim.record.digests import TableDigest, TableHash
 from sim.record.tables import Table
 
@@ -75,7 +76,7 @@ def canonical_pieces(
     """
     lead = next(column for column in table.columns if not column.wall)
     if lead.dtype not in ("int", "uint"):
-        yield table.canonical(rows).collect()
+        yield canonical(table, rows)
         return
     name = pl.col(lead.name)
     low, high, total = rows.select(low=name.min(), high=name.max(), total=pl.len()).collect().row(0)
@@ -85,7 +86,7 @@ def canonical_pieces(
         inside = rows.filter(name.is_between(pl.lit(low, lead.storage), pl.lit(high, lead.storage)))
         if total <= piece_rows or low == high:
             if total:
-                yield table.canonical(inside).collect()
+                yield canonical(table, inside)
             continue
         middle = low + (high - low) // 2
         below = inside.filter(name <= pl.lit(middle, lead.storage)).select(pl.len())

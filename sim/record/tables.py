@@ -83,19 +83,6 @@ class Table:
     def kept_at(self, detail: str) -> bool:
         return DETAILS.index(self.detail) <= DETAILS.index(detail)
 
-    def canonical(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Merge rows of one key and sort by every column that is not wall-clock.
-
-        The result depends on the multiset of rows only: not on their order, part files or slices.
-        """
-        if self.additive:
-            sums = {"sum": pl.Expr.sum, "min": pl.Expr.min, "max": pl.Expr.max}
-            rows = rows.group_by(self.keys).agg(
-                [sums[c.merge](pl.col(c.name)) for c in self.columns if c.merge != "key"]
-            )
-        order = [c.name for c in self.columns if not c.wall]
-        return rows.select(self.names).sort(order)
-
 
 def _int(name: str, meaning: str) -> Column:
     return Column(name, "int", meaning)

@@ -31,7 +31,7 @@ def test_latencies_and_their_memory(tmp_path: Path) -> None:
     recorder = Recorder(
         tmp_path / "r", vocabularies={"region": regions, "kind": ["message", "transaction"]}
     )
-    slices, size = 600, 17_000
+    slices, size = 300, 17_000
     begin_ns, peak = process_time_ns(), []
     for number in range(slices):
         recorder.append(

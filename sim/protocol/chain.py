@@ -107,6 +107,18 @@ class Chain:
             self._commit(justify.block, qc, out)
         return None
 
+    def latest(self, count: int) -> list[Certified]:
+        """List the last certified blocks of the epoch, highest first."""
+        found: list[Certified] = []
+        qc = self.high_qc
+        while qc.view and len(found) < count:
+            block = self.tree.get(qc.block)
+            if block is None:
+                break
+            found.append((block, qc))
+            qc = block.justify
+        return found
+
     def insert(self, block: Block, out: list[Effect]) -> str | None:
         """Store a block whose certificates hold; its parent must be here. Returns why not."""
         reason = self.tree.check_insert(block)
@@ -135,13 +147,35 @@ class Chain:
             self.conflict = self._branches(finalized.fork)
             if self._on_violation == "halt":
                 self.halted = True
-            else:
-                self._reconcile(block_id, out)
-            return False
+                return False
+            self._reconcile(block_id, out)
+            return self.tree.final.id == block_id
         self._report(finalized.final, out)
         for block in finalized.orphaned:
             self.returned.extend(block.payload)
         return True
+
+    def contradict(self, proof: EpochProof, out: list[Effect]) -> str | None:
+        """Hold a proof of a closed epoch against ours; returns what is wrong with the proof.
+
+        Another root is a finality fork that no branch of this epoch can heal: the chain halts.
+        """
+        known, table = self.proofs.get(proof.root.epoch), self._tables.get(proof.root.epoch)
+        if known is None or table is None or known.root.id == proof.root.id:
+            return None
+        reason = check_proof(proof, table)
+        if reason is not None:
+            return reason
+        base = self.tree.get(proof.root.parent)
+        parent = known.root.parent if base is None else base.id
+        out.append(Forked("finality", parent, (known.root.id, proof.root.id)))
+        sides = []
+        for root, path, qc in (known, proof):
+            above = (root, *path)
+            sides.append([(above[-2], above[-1].justify), (above[-1], qc)])
+        self.conflict = (sides[0], sides[1])
+        self.halted = True
+        return None
 
     def _reconcile(self, block_id: BlockId, out: list[Effect]) -> None:
         verdict = self.tree.reconcile(block_id)
@@ -176,7 +210,9 @@ class Chain:
 
     def announce(self, out: list[Effect]) -> None:
         """Say which parameters are pinned now."""
-        epoch = self.epoch
+        epoch, memo = self.epoch, self.epoch.memo
+        if "digest" not in memo:
+            memo["digest"] = digest(epoch.weights.weights)
         if self.change is not None:
             out.append(self.change)
         out.append(
@@ -185,7 +221,7 @@ class Chain:
                 epoch.root,
                 epoch.quorum,
                 epoch.weights.total,
-                digest(epoch.weights.weights),
+                memo["digest"],
                 epoch.level,
             )
         )

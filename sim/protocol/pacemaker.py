@@ -102,7 +102,7 @@ def leader(parameters: EpochParameters, view: int, kind: str) -> ValidatorId:
 class Pacemaker:
     """The view that a validator is in, its timer, and the timeouts it has collected."""
 
-    __slots__ = ("_collectors", "_epoch", "_parameters", "consecutive", "helped", "view")
+    __slots__ = ("_collectors", "_epoch", "_parameters", "consecutive", "expired", "view")
 
     def __init__(self, parameters: ConsensusParameters, epoch: EpochParameters) -> None:
         self._parameters = parameters
@@ -114,13 +114,15 @@ class Pacemaker:
         self._collectors: dict[int, TimeoutCollector] = {}
         self.view = 0
         self.consecutive = 0
-        self.helped: dict[ValidatorId, int] = {}
-        """Peer -> the view for which it was last told how to catch up."""
+        """Views in a row that ended in a timeout."""
+        self.expired = 0
+        """How often the timer of the present view ran out: its repetition backs off as well."""
 
     def enter(self, view: int, *, progress: bool) -> None:
         """Move to `view`; a certificate is progress and resets the backoff, a timeout is not."""
         self.view = view
         self.consecutive = 0 if progress else self.consecutive + 1
+        self.expired = 0
         if self._collectors:
             for old in [v for v in self._collectors if v < view]:
                 del self._collectors[old]
@@ -129,7 +131,7 @@ class Pacemaker:
         """Time to give the present view: min(base x backoff^k, max) and a leader's pacing."""
         chosen = self._parameters
         delay = chosen.timer_base_ns
-        for _ in range(self.consecutive):
+        for _ in range(self.consecutive + self.expired):
             if delay >= chosen.timer_max_ns:
                 break
             delay = delay * chosen.timer_backoff_ppm // PPM

@@ -215,12 +215,12 @@ class Replica:
 
     def _take_proof(self, sender: ValidatorId, proof: EpochProof, out: list[Effect]) -> None:
         chain = self.chain
-        if proof.root.epoch != self.epoch:
-            if proof.root.epoch > self.epoch:
-                self.sync.ask(sender, ANYTHING, chain, self._now_ns, out)
+        if proof.root.epoch > self.epoch:
+            self.sync.ask(sender, ANYTHING, chain, self._now_ns, out)
             return
         old = chain.epoch
-        reason = chain.close(proof, out)
+        current = proof.root.epoch == self.epoch
+        reason = chain.close(proof, out) if current else chain.contradict(proof, out)
         if chain.conflict is not None:
             self._answer_conflict(out)
         if reason == "unknown_root":
@@ -244,7 +244,8 @@ class Replica:
         if not verified:
             out.append(Rejected(sender, "blocks", "invalid_signature"))
             return
-        chain, epoch, taken = self.chain, self.epoch, 0
+        chain, epoch = self.chain, self.epoch
+        missing = next(iter(chain.pending), ANYTHING)
         if response.blocks:
             reason = check_response(chain, response)
             if reason is not None:
@@ -252,32 +253,35 @@ class Replica:
                 if reason == "unconnected":
                     self._look_deeper(sender, response.blocks[-1].id, out)
                 return
-            self.sync.depth = 0
+            self.sync.depth, self.sync.floor = 0, response.blocks[-1].height
             for block in response.blocks:
                 if self.epoch != epoch:
                     break
-                taken += self._take_synced(sender, block, out)
+                self._take_synced(sender, block, out)
         if self.epoch == epoch and response.certificate is not None:
             self._take_certificate(sender, response.certificate, out)
         if self.epoch == epoch and response.proof is not None:
             self._take_proof(sender, response.proof, out)
+        elif missing and not response.blocks and response.proof is None:
+            self._look_deeper(sender, missing, out)
+            return
         if self.epoch != epoch:
             self.sync.ask(sender, ANYTHING, self.chain, self._now_ns, out)
-        elif taken:
-            missing = next(iter(self.chain.pending), ANYTHING)
-            if missing or len(response.blocks) == self.parameters.sync_blocks:
-                self.sync.ask(sender, missing, self.chain, self._now_ns, out)
+        elif response.blocks and chain.pending:
+            self.sync.ask(sender, next(iter(chain.pending)), chain, self._now_ns, out)
+        elif len(response.blocks) == self.parameters.sync_blocks:
+            self.sync.ask(sender, ANYTHING, chain, self._now_ns, out)
+        else:
+            self.sync.floor = None
 
-    def _take_synced(self, sender: ValidatorId, block: Block, out: list[Effect]) -> int:
-        """Insert a proved block and what waited for it; 1 when it was new."""
+    def _take_synced(self, sender: ValidatorId, block: Block, out: list[Effect]) -> None:
+        """Insert a proved block, then take up what waited for it."""
         if block.id in self.chain.tree:
-            return 0
+            return
         if block.justify.view:
             self._take_certificate(sender, block.justify, out)
-        if block.epoch != self.epoch or self.chain.insert(block, out) is not None:
-            return 0
-        self._complete(sender, block, out)
-        return 1
+        if block.epoch == self.epoch and self.chain.insert(block, out) is None:
+            self._complete(sender, block, out)
 
     def _complete(self, sender: ValidatorId, block: Block, out: list[Effect]) -> None:
         """Take up the certificate and the proposal that waited for `block`."""
@@ -289,10 +293,19 @@ class Replica:
             self._receive(*orphan, out)
 
     def _look_deeper(self, sender: ValidatorId, wanted: BlockId, out: list[Effect]) -> None:
-        """The peer's branch parts from ours below our final block: look for where."""
-        self.sync.depth = 2 * self.sync.depth + 1
-        if self.sync.depth < 2 * self.parameters.store_blocks:
-            self.sync.ask(sender, wanted, self.chain, self._now_ns, out)
+        """The peer's branch parts from ours below our final block: look for where.
+
+        Down to the epoch's root; below it the two proofs of the epoch before contradict.
+        """
+        chain = self.chain
+        self.sync.floor = None
+        if chain.tree.final.height - self.sync.depth > chain.epoch.root_height:
+            self.sync.depth = 2 * self.sync.depth + 1
+            self.sync.ask(sender, wanted, chain, self._now_ns, out)
+            return
+        proof = chain.proofs.get(self.epoch - 1)
+        if proof is not None and self._may_tell(sender, -1):
+            out.append(Send(sender, EpochProofMessage(proof)))
 
     def _on_certificate_request(
         self, sender: ValidatorId, request: CertificateRequest, out: list[Effect]

@@ -30,7 +30,7 @@ _PULLS_A_CERTIFICATE = 3
 class Sync:
     """What one validator has asked for and not got yet; each ask may be repeated after a while."""
 
-    __slots__ = ("_asked_ns", "_me", "_pulls", "_retry_ns", "depth", "orphans")
+    __slots__ = ("_asked_ns", "_me", "_pulls", "_retry_ns", "depth", "floor", "orphans")
 
     def __init__(self, me: ValidatorId, retry_ns: int) -> None:
         self._me = me
@@ -41,6 +41,8 @@ class Sync:
         """Parent that is not here -> sender and proposal."""
         self.depth = 0
         """How far below the final block to ask: grows while answers do not connect."""
+        self.floor: int | None = None
+        """Height up to which the wanted branch is here, once an answer has connected."""
 
     def keep_orphan(self, sender: ValidatorId, proposal: Proposal) -> None:
         """Keep a proposal until its parent is here; the lowest view gives way."""
@@ -57,7 +59,9 @@ class Sync:
         if peer == self._me:
             return
         self._asked_ns = now_ns
-        floor = max(chain.epoch.root_height, chain.tree.final.height - self.depth)
+        floor = self.floor
+        if floor is None:
+            floor = max(chain.epoch.root_height, chain.tree.final.height - self.depth)
         out.append(RequestBlocks(peer, wanted, floor, chain.epoch.epoch))
 
     def answered(self) -> None:

@@ -275,6 +275,7 @@ class Validator(Replica):
         out.append(Persist(self._safety.state(self.chain.high_qc)))
         out.append(Send(self.me, message))
         out.append(Broadcast(message))
+        self._pacemaker.expired += 1
         out.append(SetTimer((self.epoch, self.view, _VIEW), self._pacemaker.delay_ns()))
 
     # Proposals and votes
@@ -461,21 +462,10 @@ class Validator(Replica):
             self.sync.pull(sender, ref, self._now_ns, out)
             return True
         self._last_tc = tc
-        for evidence in stale_timeouts(tc, self._recently_certified()):
+        for evidence in stale_timeouts(tc, self.chain.latest(BLOCKS_COMPARED)):
             self._accuse(evidence, out, tell=False)
         self._enter(tc.view + 1, "timeout", out)
         return True
-
-    def _recently_certified(self) -> list[tuple[Block, QC]]:
-        tree, qc = self.chain.tree, self.chain.high_qc
-        found: list[tuple[Block, QC]] = []
-        while qc.view and len(found) < BLOCKS_COMPARED:
-            block = tree.get(qc.block)
-            if block is None:
-                break
-            found.append((block, qc))
-            qc = block.justify
-        return found
 
     # Leading
 

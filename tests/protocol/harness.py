@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from sim.protocol.adaptive_quorum import QuorumParameters
 from sim.protocol.effects import (
     Accused,
     Broadcast,
@@ -51,6 +52,8 @@ from sim.protocol.validator import Validator
 
 MS = 1_000_000
 STAKE = 1_000
+_NEVER = (10**12, 10**12)
+STEADY = QuorumParameters(byzantine_ppm=_NEVER, timeouts_ppm=_NEVER, missed_ppm=_NEVER)
 
 Link = Callable[[int, int, Message, int], "int | None"]
 """(sender, receiver, message, now_ns) -> delay_ns, or None for a drop."""
@@ -73,8 +76,9 @@ def settings(**changes: Any) -> ConsensusParameters:
 
 
 def rules(**changes: Any) -> LedgerParameters:
+    """Short epochs at a quorum that stays: a test that wants the level to move says so."""
     stake = changes.pop("stake", None) or StakeParameters(min_stake=STAKE)
-    return LedgerParameters(stake=stake, **({"epoch_blocks": 10} | changes))
+    return LedgerParameters(stake=stake, **({"epoch_blocks": 10, "quorum": STEADY} | changes))
 
 
 def accounts(count: int, candidates: int = 0) -> list[Account]:
@@ -106,6 +110,7 @@ class Network:
         private_ledgers: bool = False,
         checked: bool = True,
         validator: type[Validator] = Validator,
+        validators: dict[int, Validator] | None = None,
     ) -> None:
         self.now_ns = 0
         self.genesis = list(accounts(count) if genesis is None else genesis)
@@ -122,7 +127,7 @@ class Network:
         self.log: list[tuple[int, int, Effect]] = []
         self.chains: dict[int, list[Committed]] = defaultdict(list)
         shared = Ledger(self.rules, self.genesis)
-        self.validators = {
+        self.validators = validators or {
             i: validator(
                 i, self.parameters, Ledger(self.rules, self.genesis) if private_ledgers else shared
             )
@@ -172,6 +177,12 @@ class Network:
         for effect in effects:
             self.execute(node, effect)
 
+    def nudge(self) -> Network:
+        """Let every validator's view timer run out now: they all speak."""
+        for node, core in self.validators.items():
+            self.push(node, TimerFired((core.epoch, core.view, "view")), 0)
+        return self
+
     # Faults
 
     def crash(self, node: int) -> None:
@@ -189,7 +200,7 @@ class Network:
             self.send(node, effect.to, effect.message)
         elif isinstance(effect, Broadcast):
             for peer in self._members[node]:
-                if peer != node:
+                if peer != node and peer in self.validators:
                     self.send(node, peer, effect.message)
         elif isinstance(effect, SetTimer):
             self.push(node, TimerFired(effect.timer_id), effect.delay_ns)
@@ -216,7 +227,7 @@ class Network:
         delay_ns: int | None = 0
         if to != node:
             delay_ns = self.link(node, to, message, self.now_ns)
-        if delay_ns is None:
+        if delay_ns is None or to not in self.validators:
             return
         verified = not self.checked or all(
             mark == sign(signer, said) for signer, said, mark in signed_statements(message)

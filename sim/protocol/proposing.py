@@ -69,7 +69,7 @@ def too_large(block: Block, parameters: ConsensusParameters) -> bool:
 
 def _operations(chain: Chain, pool: Mempool, parent: Block, limit: int) -> tuple[Operation, ...]:
     """At most one operation a validator a block, so that each is judged on the parent alone."""
-    final = chain.ledger.state(chain.tree.final.id).nonces
+    final = chain.ledger.state(chain.tree.final.id).books.nonces
     for key in [k for k in pool.operations if k[1] < final[k[0]]]:
         del pool.operations[key]
     chosen: dict[ValidatorId, Operation] = {}
@@ -94,7 +94,7 @@ def _evidence(chain: Chain, pool: Mempool, parent: Block, limit: int) -> tuple[E
 
 def _attendance(chain: Chain, pool: Mempool, parent: Block, limit: int) -> tuple[Vote, ...]:
     """Credit late votes for the last blocks that no certificate and no ancestor credits."""
-    recent = chain.ledger.state(parent.id).recent
+    recent = chain.ledger.state(parent.id).tally.recent
     if not pool.votes or not recent:
         return ()
     credited = {credit.block: credit.voters for credit in recent}

@@ -369,7 +369,7 @@ class Replica:
         self, sender: ValidatorId, message: OperationMessage, out: list[Effect]
     ) -> None:
         operation = message.operation
-        nonces = self._final_state().nonces
+        nonces = self._final_state().books.nonces
         reason: str | None = "unknown_validator"
         if 0 <= operation.validator < len(nonces):
             reason = self.pool.add_operation(operation, nonces[operation.validator])

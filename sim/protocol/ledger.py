@@ -9,24 +9,25 @@ whether evidence is sound is for `check_content`, before a vote.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import NamedTuple
 
 from sim.protocol import reputation_tracker as reputation
 from sim.protocol import stake_manager as stakes
-from sim.protocol.adaptive_quorum import (
-    EpochSignals,
-    LevelState,
-    QuorumParameters,
-    next_level,
-    quorum_weight,
-)
+from sim.protocol.adaptive_quorum import EpochSignals, LevelState, next_level, quorum_weight
 from sim.protocol.effects import LevelChanged
 from sim.protocol.evidence import check_evidence
-from sim.protocol.multi_signature import members
-from sim.protocol.reputation_tracker import Activity, ReputationParameters, ReputationState
-from sim.protocol.stake_manager import StakeParameters, StakeState
+from sim.protocol.ledger_state import (
+    Account,
+    Books,
+    Credit,
+    LedgerParameters,
+    LedgerState,
+    OffenceKey,
+    Tally,
+)
+from sim.protocol.reputation_tracker import Activity
+from sim.protocol.stake_manager import StakeState
 from sim.protocol.types import (
     QC,
     Block,
@@ -35,157 +36,14 @@ from sim.protocol.types import (
     Evidence,
     Operation,
     PayloadRef,
-    WeightTable,
     digest,
 )
-from sim.protocol.weighted_voting import PPM, WeightParameters, weight_table
+from sim.protocol.weighted_voting import PPM, weight_table
+
+__all__ = ["Account", "Ledger", "LedgerParameters", "LedgerState", "NextEpoch"]
 
 _NO_PARENT = bytes(32)
 _EPOCHS_KEPT = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerParameters:
-    """The ledger's rules.
-
-    epoch_blocks: L, blocks of an epoch. late_blocks: k, how many further leaders may credit a late
-    vote: a block may credit votes for its last k + 1 ancestors of the epoch. A block's attendance
-    counts once that window has closed, so the last k + 1 blocks of an epoch count for nobody.
-    uptime_gain_ppm: weight of the newest epoch in the uptime average (assumption). least_members:
-    a membership below it is not taken; the old one stays (3f + 1 for f = 1).
-    """
-
-    stake: StakeParameters
-    epoch_blocks: int
-    late_blocks: int = 2
-    uptime_gain_ppm: int = 250_000
-    least_members: int = 4
-    weights: WeightParameters = field(default_factory=WeightParameters)
-    quorum: QuorumParameters = field(default_factory=QuorumParameters)
-    reputation: ReputationParameters = field(default_factory=ReputationParameters)
-
-    def __post_init__(self) -> None:
-        if self.late_blocks < 0 or self.least_members < 1:
-            raise ValueError("late_blocks must be >= 0 and least_members >= 1")
-        if self.epoch_blocks < self.late_blocks + 2:
-            raise ValueError(
-                f"epoch_blocks {self.epoch_blocks} must be at least late_blocks + 2 = "
-                f"{self.late_blocks + 2}, else no block's attendance ever counts"
-            )
-        if not 0 < self.uptime_gain_ppm <= PPM:
-            raise ValueError(f"uptime_gain_ppm {self.uptime_gain_ppm} must be within 1..{PPM}")
-
-
-class Account(NamedTuple):
-    """Genesis values of one identity. stake, free: stake units; reputation, uptime: ppm."""
-
-    stake: int
-    reputation: int = 500_000
-    uptime: int = 1_000_000
-    free: int = 0
-
-
-class Credit(NamedTuple):
-    """Who is known to have voted for a block of this epoch."""
-
-    block: BlockId
-    view: int
-    voters: int
-
-
-@dataclass(frozen=True)
-class Books:
-    """What changes by operations, evidence and epochs only."""
-
-    weights: WeightTable
-    level: LevelState
-    old_level: int
-    level_reason: str
-    membership_kept: bool
-    """True when too few qualified and the epoch before lends its members."""
-    stake: StakeState
-    reputation: ReputationState
-    uptimes: tuple[int, ...]
-    nonces: tuple[int, ...]
-    punished: tuple[tuple[str, int, int, int], ...]
-    """Keys of evidence still within its age."""
-
-    @cached_property
-    def digest(self) -> bytes:
-        stake, level = self.stake, self.level
-        return digest(
-            "books",
-            tuple(self.weights),
-            (level.level, tuple(map(tuple, level.window)), level.epochs_since_change),
-            (self.old_level, self.level_reason, self.membership_kept),
-            (stake.bonded, stake.free, stake.burned, stake.jailed_until),
-            tuple(map(tuple, stake.unbonding)),
-            tuple(map(tuple, stake.convictions)),
-            tuple(self.reputation),
-            (self.uptimes, self.nonces, self.punished),
-        )
-
-
-@dataclass(frozen=True)
-class LedgerState:
-    """The ledger after one block. `root` is that block's id iff it closes its epoch."""
-
-    height: int
-    epoch: int
-    """Epoch of the blocks that count next."""
-    root: BlockId
-    root_height: int
-    view: int
-    """View of the last block of `epoch`; 0 at its root."""
-    blocks: int
-    """Blocks of `epoch` so far."""
-    books: Books
-    next_tx: tuple[int, ...]
-    """By gateway: the transaction number that must come next, so each commits exactly once."""
-    transactions: int
-    expected: int
-    """Blocks of the epoch whose attendance is closed."""
-    attended: tuple[int, ...]
-    proposals: tuple[int, ...]
-    offences: tuple[int, ...]
-    """Convictions of this epoch by validator."""
-    timeouts: int
-    recent: tuple[Credit, ...]
-
-    @property
-    def weights(self) -> WeightTable:
-        return self.books.weights
-
-    @property
-    def level(self) -> LevelState:
-        return self.books.level
-
-    @property
-    def nonces(self) -> tuple[int, ...]:
-        return self.books.nonces
-
-    @property
-    def is_tail(self) -> bool:
-        return self.blocks == 0 and self.height > self.root_height
-
-    @property
-    def supply(self) -> int:
-        return stakes.supply(self.books.stake)
-
-    @cached_property
-    def _digest(self) -> bytes:
-        return digest(
-            "state",
-            (self.height, self.epoch, self.root, self.root_height, self.view, self.blocks),
-            self.books.digest,
-            (self.next_tx, self.transactions, self.expected, self.timeouts),
-            (self.attended, self.proposals, self.offences),
-            tuple(map(tuple, self.recent)),
-        )
-
-    def digest(self) -> bytes:
-        """Return the SHA-256 over everything that later states depend on."""
-        return self._digest
 
 
 class NextEpoch(NamedTuple):
@@ -278,7 +136,9 @@ class Ledger:
     def check_accusation(self, parent_id: BlockId, evidence: Evidence) -> str | None:
         """Return why `evidence` would punish nobody right after `parent_id`, or None."""
         state = self._states[parent_id]
-        return check_evidence(evidence) or _check_key(state, evidence.key(), self.parameters)
+        return check_evidence(evidence) or _check_key(
+            state, state.books.punished, evidence.key(), self.parameters
+        )
 
     def is_root(self, block_id: BlockId) -> bool:
         """Say whether the block closes its epoch (genesis does)."""
@@ -331,26 +191,28 @@ def _genesis_state(
     books = Books(
         weights, LevelState(level), level, "initial", False, stake, scores, uptimes, zeros, ()
     )
-    return LedgerState(
-        0, 1, block.id, 0, 0, 0, books, zeros, 0, 0, zeros, zeros, zeros, 0, ()
-    )  # fmt: skip
+    return LedgerState(0, 1, block.id, 0, 0, 0, books, zeros, 0, _blank(n))
+
+
+def _blank(n: int) -> Tally:
+    return Tally(0, (0,) * n, (0,) * n, (0,) * n, 0, ())
 
 
 def _step(state: LedgerState, block: Block, parameters: LedgerParameters) -> LedgerState:
     """Apply one block of the epoch that counts."""
+    tally = state.tally
     books, offences = _judge(state, block, parameters)
     books = _operate(books, block.operations, state.epoch, parameters)
     next_tx, count, _ = _run_payload(state.next_tx, block.payload)
-    recent = _credit(state, block)
-    expected, attended = state.expected, state.attended
+    recent, expected, attended = _credit(state, block), tally.expected, tally.attended
     if len(recent) > parameters.late_blocks + 1:
-        closed = list(attended)
-        for voter in members(recent[0].voters):
-            closed[voter] += 1
-        attended, expected, recent = tuple(closed), expected + 1, recent[1:]
-    proposals = state.proposals
+        voters, recent = recent[0].voters, recent[1:]
+        attended = tuple(a + (voters >> i & 1) for i, a in enumerate(attended))
+        expected += 1
+    proposals = tally.proposals
     if 0 <= block.proposer < len(proposals):
         proposals = _add(proposals, block.proposer)
+    timeouts = tally.timeouts + max(0, block.view - state.view - 1)
     return replace(
         state,
         height=state.height + 1,
@@ -359,18 +221,13 @@ def _step(state: LedgerState, block: Block, parameters: LedgerParameters) -> Led
         books=books,
         next_tx=next_tx,
         transactions=state.transactions + count,
-        expected=expected,
-        attended=attended,
-        proposals=proposals,
-        offences=offences,
-        timeouts=state.timeouts + max(0, block.view - state.view - 1),
-        recent=recent,
+        tally=Tally(expected, attended, proposals, offences, timeouts, recent),
     )
 
 
 def _credit(state: LedgerState, block: Block) -> tuple[Credit, ...]:
     """Credit the justification's signers and the late votes, then open the block's own account."""
-    recent = list(state.recent)
+    recent = list(state.tally.recent)
     weights = state.weights.weights
     everyone = sum(1 << i for i, weight in enumerate(weights) if weight)
     if recent and block.justify.block == recent[-1].block and block.justify.signers > 0:
@@ -390,23 +247,23 @@ def _credit(state: LedgerState, block: Block) -> tuple[Credit, ...]:
 def _judge(
     state: LedgerState, block: Block, parameters: LedgerParameters
 ) -> tuple[Books, tuple[int, ...]]:
-    offences = state.offences
+    books, offences = state.books, state.tally.offences
     for evidence in block.evidence:
         key = evidence.key()
-        if _check_key(state, key, parameters) is not None:
+        if _check_key(state, books.punished, key, parameters) is not None:
             continue
-        kind, who, offence_epoch, _ = key
-        stake = stakes.slash(
-            state.books.stake, who, kind, offence_epoch, state.epoch, parameters.stake
-        )
+        kind, who, since, _ = key
+        stake = stakes.slash(books.stake, who, kind, since, state.epoch, parameters.stake)
         offences = _add(offences, who)
-        books = replace(state.books, stake=stake, punished=(*state.books.punished, key))
-        state = replace(state, books=books)
-    return state.books, offences
+        books = replace(books, stake=stake, punished=(*books.punished, key))
+    return books, offences
 
 
 def _check_key(
-    state: LedgerState, key: tuple[str, int, int, int], parameters: LedgerParameters
+    state: LedgerState,
+    punished: tuple[OffenceKey, ...],
+    key: OffenceKey,
+    parameters: LedgerParameters,
 ) -> str | None:
     kind, who, epoch, _ = key
     if kind not in stakes.SAFETY_OFFENCES:
@@ -415,7 +272,7 @@ def _check_key(
         return "unknown_validator"
     if not state.epoch - parameters.stake.unbonding_epochs <= epoch <= state.epoch:
         return "out_of_age"
-    return "punished" if key in state.books.punished else None
+    return "punished" if key in punished else None
 
 
 def _operate(
@@ -462,30 +319,27 @@ def _run_payload(
 
 def _close(state: LedgerState, root: BlockId, parameters: LedgerParameters) -> LedgerState:
     """End the epoch at its L-th block: fix the next one's weights, level and membership."""
-    books = state.books
-    weights = books.weights.weights
-    n = len(weights)
+    books, tally, terms = state.books, state.tally, parameters.stake
+    weights, expected = books.weights.weights, tally.expected
     level, reason = next_level(books.level, _signals(state), parameters.quorum)
     stake = books.stake
-    bar = parameters.stake.min_signed_ppm * state.expected
-    for who in range(n):
-        if weights[who] and state.attended[who] * PPM < bar:
-            stake = stakes.slash(stake, who, "downtime", state.epoch, state.epoch, parameters.stake)
-    stake = stakes.end_epoch(stake, state.epoch, parameters.stake)
+    for who, attended in enumerate(tally.attended):
+        if weights[who] and attended * PPM < terms.min_signed_ppm * expected:
+            stake = stakes.slash(stake, who, "downtime", state.epoch, state.epoch, terms)
+    stake = stakes.end_epoch(stake, state.epoch, terms)
     scores = reputation.update(books.reputation, _activities(state), parameters.reputation)
     uptimes = tuple(
-        uptime
-        if not weight or not state.expected
+        uptime + (attended * PPM // expected - uptime) * parameters.uptime_gain_ppm // PPM
+        if weight and expected
         else uptime
-        + (attended * PPM // state.expected - uptime) * parameters.uptime_gain_ppm // PPM
-        for uptime, weight, attended in zip(books.uptimes, weights, state.attended, strict=True)
+        for uptime, weight, attended in zip(books.uptimes, weights, tally.attended, strict=True)
     )
-    voting = stakes.eligible(stake, parameters.stake)
+    voting = stakes.eligible(stake, terms)
     kept = sum(1 for s in voting if s) < parameters.least_members
     table = books.weights
     if not kept:
         table = weight_table(voting, scores.scores, uptimes, parameters.weights)
-    oldest = state.epoch + 1 - parameters.stake.unbonding_epochs
+    oldest = state.epoch + 1 - terms.unbonding_epochs
     books = Books(
         weights=table,
         level=level,
@@ -498,62 +352,45 @@ def _close(state: LedgerState, root: BlockId, parameters: LedgerParameters) -> L
         nonces=books.nonces,
         punished=tuple(key for key in books.punished if key[2] >= oldest),
     )
-    zeros = (0,) * n
-    return LedgerState(
-        height=state.height,
+    return replace(
+        state,
         epoch=state.epoch + 1,
         root=root,
         root_height=state.height,
         view=0,
         blocks=0,
         books=books,
-        next_tx=state.next_tx,
-        transactions=state.transactions,
-        expected=0,
-        attended=zeros,
-        proposals=zeros,
-        offences=zeros,
-        timeouts=0,
-        recent=(),
+        tally=_blank(len(weights)),
     )
 
 
 def _signals(state: LedgerState) -> EpochSignals:
-    weights, total = state.weights
-    proven = sum(w for w, offences in zip(weights, state.offences, strict=True) if offences)
-    missed = sum(
-        w * (state.expected - a) for w, a in zip(weights, state.attended, strict=True)
-    ) // max(1, state.expected)
-    return EpochSignals(proven, total, state.timeouts, state.blocks, missed)
+    (weights, total), tally = state.weights, state.tally
+    proven = sum(w for w, offences in zip(weights, tally.offences, strict=True) if offences)
+    lost = sum(w * (tally.expected - a) for w, a in zip(weights, tally.attended, strict=True))
+    missed = lost // max(1, tally.expected)
+    return EpochSignals(proven, total, tally.timeouts, state.blocks, missed)
 
 
 def _activities(state: LedgerState) -> list[Activity]:
-    columns = (state.weights.weights, state.attended, state.proposals, state.offences)
+    tally = state.tally
+    columns = (state.weights.weights, tally.attended, tally.proposals, tally.offences)
     return [
-        Activity(state.expected if weight else 0, attended, proposals, offences)
+        Activity(tally.expected if weight else 0, attended, proposals, offences)
         for weight, attended, proposals, offences in zip(*columns, strict=True)
     ]
 
 
 def _pin(state: LedgerState) -> NextEpoch:
-    books = state.books
-    level, total = books.level.level, books.weights.total
-    quorum = quorum_weight(total, level)
-    parameters = EpochParameters(
-        epoch=state.epoch,
-        root=state.root,
-        root_height=state.root_height,
-        weights=books.weights,
-        level=level,
-        quorum=quorum,
-        join=total - quorum,
-        beacon=state.root,
+    books, root = state.books, state.root
+    old, new, table = books.old_level, books.level.level, books.weights
+    quorum = quorum_weight(table.total, new)
+    join = table.total - quorum
+    pinned = EpochParameters(
+        state.epoch, root, state.root_height, table, new, quorum, join, beacon=root
     )
-    if level == books.old_level:
-        return NextEpoch(parameters, None)
-    return NextEpoch(
-        parameters, LevelChanged(state.epoch, books.old_level, level, books.level_reason)
-    )
+    change = LevelChanged(state.epoch, old, new, books.level_reason) if new != old else None
+    return NextEpoch(pinned, change)
 
 
 def _add(values: tuple[int, ...], index: int) -> tuple[int, ...]:

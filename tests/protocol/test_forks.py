@@ -131,18 +131,19 @@ def test_many_branches_each_make_one_fork() -> None:
 def test_tail_of_a_closed_epoch_is_no_fork_and_no_orphan() -> None:
     t = tree()
     root = child(GENESIS, 1)
-    tail = child(root, 2)
     fresh = Block(2, 1, 2, 5, root.id, QC(2, 0, root.id, 0))
-    assert grow(t, root, tail, child(tail, 3), fresh) == []
+    t.insert(root)
+    rest = chain(t, root, range(2, 5))
+    assert grow(t, fresh) == []
     t.finalize(root.id)
     # The discarded tail is longer, yet the new epoch is what an observer follows.
     t.certify(certificate(fresh))
     assert t.fork_choice() == fresh.id
     done = t.finalize(fresh.id)
     assert done.orphaned == ()
-    assert [b.view for b in done.tail] == [2, 3]
+    assert done.tail == tuple(rest)
     # A latecomer of the tail is tail as well.
-    last = child(done.tail[1], 4)
+    last = child(rest[-1], 5)
     t.insert(last)
     after = Block(2, 2, 3, 6, fresh.id, certificate(fresh))
     t.insert(after)

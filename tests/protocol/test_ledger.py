@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.protocol.adaptive_quorum import QuorumParameters
+from sim.protocol.adaptive_quorum import EpochSignals, QuorumParameters
 from sim.protocol.evidence import double_vote
 from sim.protocol.ledger import Account, Ledger, LedgerParameters, LedgerState
 from sim.protocol.multi_signature import check_certificate
 from sim.protocol.stake_manager import StakeParameters, eligible
 from sim.protocol.types import QC, Block, EpochParameters, Evidence, Operation, PayloadRef, Vote
+from sim.protocol.weighted_voting import WeightParameters, weight_table
 
 L = 6
 RULES = LedgerParameters(
@@ -190,8 +191,8 @@ def test_attendance_counts_certificates_and_late_votes_alike() -> None:
         history.append(chain.tip)
         if i == L - 2:
             open_state = chain.state
-    assert open_state.expected == L - 1 - 3  # the last k + 1 blocks are still open
-    assert open_state.attended == (open_state.expected,) * 7
+    assert open_state.tally.expected == L - 1 - 3  # the last k + 1 blocks are still open
+    assert open_state.tally.attended == (open_state.tally.expected,) * 7
     assert chain.state.books.uptimes == (1_000_000,) * 7
 
 
@@ -203,8 +204,12 @@ def test_without_late_votes_the_slow_lose_uptime_and_reputation() -> None:
     # No block attended: absence; validator 6 led view 6 and is credited for that proposal.
     assert books.reputation.scores[5] == 520_000 + 1_000
     assert books.reputation.scores[6] == 500_000 - 40_000 + 1_000
-    weights = chain.opened().weights.weights
-    assert weights[6] < weights[5]
+    # The next epoch's weights are those of the scores and uptimes that this one ended with.
+    pinned = weight_table([1_000] * 7, books.reputation.scores, books.uptimes, WeightParameters())
+    assert chain.opened().weights == pinned
+    assert pinned.weights[6] < pinned.weights[5]
+    share = chain.ledger.state(chain.ledger.genesis_block.id).weights.weights[6]
+    assert books.level.window == (EpochSignals(0, 7 * share, 0, L, share),)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +232,8 @@ def test_attendance_that_fits_nothing_has_no_effect(vote: Vote) -> None:
     block = chain.block(0b0111111, attendance=(late,))
     plain = chain.block(0b0111111)
     assert chain.ledger.check_content(block) is None
-    credited = [c.voters for c in chain.ledger.apply(block).recent[:-1]]
-    assert credited == [c.voters for c in chain.ledger.apply(plain).recent[:-1]]
+    credited = [c.voters for c in chain.ledger.apply(block).tally.recent[:-1]]
+    assert credited == [c.voters for c in chain.ledger.apply(plain).tally.recent[:-1]]
 
 
 def test_late_votes_beyond_the_window_have_no_effect() -> None:
@@ -236,9 +241,9 @@ def test_late_votes_beyond_the_window_have_no_effect() -> None:
     chain.grow(1)
     late = Vote(1, chain.tip.view, chain.tip.id, 6)
     chain.grow(3, 0b0111111)  # the third of them closes the first block's account
-    assert chain.state.expected == 1
+    assert chain.state.tally.expected == 1
     chain.add(chain.block(attendance=(late,)))
-    assert chain.state.attended[6] == 0
+    assert chain.state.tally.attended[6] == 0
 
 
 def test_timeouts_are_the_views_that_the_chain_skipped() -> None:
@@ -246,7 +251,7 @@ def test_timeouts_are_the_views_that_the_chain_skipped() -> None:
     chain.add(chain.block(skip=2))
     chain.grow(1)
     chain.add(chain.block(skip=1))
-    assert chain.state.timeouts == 3
+    assert chain.state.tally.timeouts == 3
 
 
 def test_evidence_slashes_jails_and_counts_once() -> None:
@@ -254,7 +259,7 @@ def test_evidence_slashes_jails_and_counts_once() -> None:
     chain.grow(1)
     chain.add(chain.block(evidence=(accuse(3), accuse(3))))
     assert chain.state.books.stake.bonded[3] == 950
-    assert chain.state.offences == (0, 0, 0, 1, 0, 0, 0)
+    assert chain.state.tally.offences == (0, 0, 0, 1, 0, 0, 0)
     assert chain.ledger.check_accusation(chain.tip.id, accuse(3)) == "punished"
     chain.add(chain.block(evidence=(accuse(3),)))
     assert chain.state.books.stake.bonded[3] == 950
@@ -325,7 +330,7 @@ def test_operations_apply_once_and_in_nonce_order() -> None:
     assert chain.ledger.check_operation(chain.tip.id, later) == "not_registered"
     chain.add(chain.block(operations=(register, register, later)))
     assert chain.state.books.stake.bonded[7] == 400
-    assert chain.state.nonces[7] == 2
+    assert chain.state.books.nonces[7] == 2
     assert chain.ledger.check_operation(chain.tip.id, operate("top_up", 7, 10, 1)) == "nonce"
     assert chain.state.weights.weights[7] == 0
     chain.grow(L - 1)

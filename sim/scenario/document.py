@@ -17,7 +17,7 @@ from sim.scenario.errors import ScenarioError
 
 MAX_CHARACTERS = 1 << 20
 MAX_DEPTH = 32
-MAX_NODES = 100_000
+MAX_NODES = 50_000
 
 Scalar: TypeAlias = str | int | bool | Decimal
 
@@ -130,6 +130,8 @@ def _unreadable(text: str, file: str, errors: list[ScenarioError]) -> bool:
         if "\t" in indent and line.strip():
             column = indent.index("\t") + 1
             errors.append(ScenarioError(file, number, column, "a tab indents; use spaces"))
+        if line.startswith("%"):
+            errors.append(ScenarioError(file, number, 1, "directives have no place here"))
         control = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]", line)
         if control:
             message = f"control character U+{ord(control[0]):04X}"
@@ -178,8 +180,6 @@ class _Reader:
                 if root is not None:
                     self._refuse(event, "a second document; a file holds one scenario")
                     raise _Stop
-                if event.version or event.tags:
-                    self._refuse(event, "directives such as %YAML have no place here")
             else:
                 root = self._node(event, events, 1)
         if root is None:

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
-from sim.scenario.document import Node, Place, Refused, read_document, read_value
+from sim.scenario.document import REFUSED, Node, Place, Refused, read_document, read_value
 from sim.scenario.errors import ScenarioError, ScenarioErrors
 from sim.scenario.inherit import merged
 from sim.scenario.model import Point, Scenario
 from sim.scenario.quantities import QuantityError
 from sim.scenario.sweep import MAX_POINTS
-from sim.scenario.validate import Finding, Path, point_values, validate
+from sim.scenario.validate import MISSING, Finding, Path, point_values, validate
 
 __all__ = ["Point", "Scenario", "ScenarioError", "ScenarioErrors", "load_scenario"]
 
@@ -44,10 +44,14 @@ def load_scenario(
     root = _read(text, os.fspath(path), (), errors)
     if root is None:
         raise ScenarioErrors(errors)
+    assert isinstance(root.content, dict)
     for rank, override in enumerate(extra, 1):
         _override(root, override, rank, errors)
     _own_keys(root, FilePath(path), errors)
     scenario, findings = validate(root.plain())
+    if "extends" in root.content:
+        # What is missing here may be there in the parent that could not be read.
+        findings = [each for each in findings if not each[1].endswith(MISSING)]
     errors += _placed(root, findings)
     if scenario is not None and not errors and scenario.sweep is not None:
         errors += _sweep_errors(root, scenario)
@@ -77,11 +81,15 @@ def _read(
     if not isinstance(root.content, dict):
         errors.append(root.place.error("expected a map of settings"))
         return None
-    extends = root.content.pop("extends", None)
+    extends = root.content.get("extends")
     if extends is None or isinstance(extends.content, Refused):
         return root
     parent = _parent(extends, file, (*children, file), errors)
-    return root if parent is None else merged(root, parent)
+    if parent is None:
+        root.content["extends"] = Node(extends.place, REFUSED)
+        return root
+    del root.content["extends"]
+    return merged(root, parent)
 
 
 def _parent(

@@ -416,7 +416,7 @@ class Scenario:
     duration_ns: Annotated[int, duration("100 ms", "365 d")] = 60_000_000_000
     """Simulated time of a run."""
     record: Record = Record()
-    """What a run keeps."""
+    """Which tables and samples."""
     network: Network
     """Links."""
     validators: Validators
@@ -428,7 +428,7 @@ class Scenario:
     quorum: Quorum = Quorum()
     """Adaptive quorum."""
     ledger: Ledger = Ledger()
-    """Stake and reputation."""
+    """Rules of stake and reputation."""
     operations: tuple[Operation, ...] = ()
     """Validator operations."""
     crypto: Crypto = Crypto()

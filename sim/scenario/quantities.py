@@ -58,7 +58,10 @@ class Dimension:
         return self._integer(Fraction(match["number"]) * scale, text)
 
     def format(self, value: int) -> str:
-        """Return an exact text: whole numbers before decimals, then the shortest."""
+        """Return an exact text: whole numbers before decimals, then the shortest.
+
+        A dimension that rounds is printed in its first unit, the only one that is sure to be exact.
+        """
         if value == 0:
             return f"0 {self.example.split(' ', 1)[1]}"
         texts = [
@@ -66,6 +69,8 @@ class Dimension:
             for unit, scale in self.units.items()
             if (number := _decimal(Fraction(value) / scale)) is not None
         ]
+        if self.rounded:
+            return texts[0]
         return min(texts, key=lambda text: ("." in text, len(text)))
 
     @property

@@ -16,8 +16,6 @@ from sim.scenario.rulebook import Finding, needs
 
 @needs("expect", "duration", "agents")
 def _can_be_met(expect: Any, duration: int, agents: Any) -> Iterator[Finding]:
-    if not expect:
-        yield ("expect",), "expects nothing, so nothing could be met"
     for index, check in enumerate(expect):
         path = ("expect", index)
         if isinstance(check, Level):
@@ -42,7 +40,9 @@ def _bounds(path: tuple[str | int, ...], check: Any, agents: Any) -> Iterator[Fi
 
 
 @needs("expect")
-def _no_contradiction(expect: Any) -> Iterator[Finding]:
+def _says_something_once(expect: Any) -> Iterator[Finding]:
+    if not expect:
+        yield ("expect",), "expects nothing, so nothing could be met"
     stated = [check.safety for check in expect if isinstance(check, Safety)]
     if len(stated) > 1:
         yield ("expect",), "states `safety` more than once"

@@ -90,7 +90,16 @@ def _tidy(node: Any) -> None:
 
 
 def _defaults(part: dict[str, Any], kind: Any) -> None:
+    """State the defaults as files write them, and the descriptions of inherited fields."""
+    from pydantic import TypeAdapter
+
     hints = field_types(kind)
+    for base in kind.__mro__[1:]:
+        if hasattr(base, "__pydantic_config__"):
+            inherited = TypeAdapter(base).json_schema()
+            _tidy(inherited)
+            for key, described in inherited["properties"].items():
+                part["properties"][key]["description"] = described["description"]
     for item in fields(kind):
         target = part["properties"][yaml_key(item.name)]
         if item.name == "kind" and "kind" not in part.get("required", ()):

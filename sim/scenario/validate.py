@@ -7,6 +7,7 @@ Must not know: files and places; errors name the path of the value.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import typing
 from collections.abc import Mapping
@@ -23,6 +24,9 @@ from sim.scenario.resolved import field_types, optional_member, to_plain
 Path: TypeAlias = tuple[str | int, ...]
 Finding: TypeAlias = tuple[Path, str]
 """Where, as keys and indices; and what is wrong with it."""
+
+MISSING = "is missing"
+"""How the message of a finding ends whose key is not there."""
 
 
 @cache
@@ -87,7 +91,7 @@ def _sound_sections(plain: Mapping[str, Any], findings: list[Finding]) -> dict[s
             continue
         if key in plain:
             sound[key] = _adapter(key).validate_python(plain[key])
-        else:
+        elif item.default is not dataclasses.MISSING:
             sound[key] = item.default
     return sound
 
@@ -103,7 +107,7 @@ def _findings(error: Any, plain: Mapping[str, Any]) -> list[Finding]:
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
         return [(path, _unknown_key(str(path[-1]), error["loc"], plain))]
     if kind == "missing":
-        return [(path[:-1], f"`{path[-1]}` is missing")]
+        return [(path[:-1], f"`{path[-1]}` {MISSING}")]
     if kind.startswith("union_tag") and isinstance(value, Mapping) and "kind" in value:
         return [((*path, "kind"), _in_words(error, value))]
     if kind == "choice":
@@ -119,7 +123,7 @@ def _in_words(error: Any, value: Any) -> str:
         hint = f"did you mean `{close[0]}`?" if close else f"one of: {', '.join(names)}"
         return f"kind `{context['tag']}` is not known here; {hint}"
     if kind == "union_tag_not_found":
-        return "`kind` is missing"
+        return f"`kind` {MISSING}"
     if kind == "literal_error":
         return f"{_shown(value)} is not one of: {str(context['expected']).replace(chr(39), '')}"
     if kind in ("tuple_type", "list_type"):
@@ -232,6 +236,15 @@ def point_values(scenario: Scenario, ranks: tuple[int, ...]) -> tuple[dict[str, 
     return plain, paths
 
 
+def value_text(value: Any) -> str:
+    """Return a plain value on one line, as YAML's flow style writes it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {value_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(value_text(item) for item in value) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def points(scenario: Scenario) -> tuple[Point, ...]:
     """Enumerate the points of a scenario that was loaded, so that each is known to be valid."""
     if scenario.sweep is None:
@@ -243,7 +256,7 @@ def points(scenario: Scenario) -> tuple[Point, ...]:
         if point is None:
             raise ValueError(f"point {index}: {findings}")
         settings = tuple(
-            (path, str(values[rank]))
+            (path, value_text(values[rank]))
             for (path, values), rank in zip(scenario.sweep.axes, ranks, strict=True)
         )
         found.append(Point(index, settings, point))

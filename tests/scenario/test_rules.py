@@ -1,0 +1,103 @@
+"""Promises that the protocol cannot keep are refused before the first event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sim.record.summary import METRICS as MEASURED
+from sim.scenario.checks import DURATION_METRICS, METRICS
+from sim.scenario.exposure import liveness_limit_ppm, safety_limit_ppm
+from sim.scenario.model import Scenario
+from sim.scenario.warnings import warnings_of
+
+TEN = ["validators={count: 10, placement: [aws:us-gov-west-1]}"]
+
+
+def test_metrics_are_those_that_the_summary_has() -> None:
+    named = [f"{name}_ns" if name in DURATION_METRICS else name for name in METRICS]
+    assert sorted(named) == sorted(metric.name for metric in MEASURED)
+
+
+def test_limits_are_those_of_the_quorum() -> None:
+    assert [safety_limit_ppm(level) for level in (0, 1, 2)] == [340_000, 500_000, 640_000]
+    assert [liveness_limit_ppm(level) for level in (0, 1, 2)] == [330_000, 250_000, 180_000]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "level", "refused"),
+    [
+        ("{ids: [0, 1, 2]}", 0, False),
+        ("{ids: [0, 1, 2, 3]}", 0, True),
+        ("{ids: [0, 1, 2, 3]}", 1, False),
+        ("{random: 4}", 0, True),
+        ("{by_stake: 5}", 1, True),
+        ("{by_weight: 6}", 2, False),
+        ("{by_weight: 7}", 2, True),
+        ("{region: aws:us-gov-west-1}", 2, True),
+    ],
+)
+def test_too_many_double_signers_cannot_leave_safety(
+    errors_of: Callable[..., list[str]],
+    loaded: Callable[..., Scenario],
+    minimal: str,
+    nodes: str,
+    level: int,
+    refused: bool,
+) -> None:
+    text = minimal + f"adversaries: [{{kind: equivocate, nodes: {nodes}}}]\n"
+    overrides = [*TEN, f"quorum.initial_level={level}"]
+    if refused:
+        (error,) = errors_of(text, overrides)
+        assert error.startswith("8:13: expect.0.safety: validators that may sign twice own ")
+        # Who expects the violation, or only keeps silent, is let through.
+        loaded(text, [*overrides, "expect.0.safety=violated"])
+        loaded(text, [*overrides, "adversaries.0.kind=silent"])
+    else:
+        loaded(text, overrides)
+
+
+def test_adversaries_and_amnesia_count_together_and_once(
+    errors_of: Callable[..., list[str]], loaded: Callable[..., Scenario], minimal: str
+) -> None:
+    text = minimal + (
+        "adversaries: [{kind: double_vote, nodes: {ids: [0, 1, 2]}}]\n"
+        "faults: [{kind: amnesia_crash, nodes: {ids: [2]}, at: 1 s, until: 2 s}]\n"
+    )
+    loaded(text, TEN)
+    (error,) = errors_of(text, [*TEN, "faults.0.nodes.ids=[3]"])
+    assert "own 40 % of the voting weight" in error
+
+
+def test_stake_decides_who_owns_how_much(
+    errors_of: Callable[..., list[str]], loaded: Callable[..., Scenario], minimal: str
+) -> None:
+    amounts = ", ".join(["9000000"] * 2 + ["500000"] * 8)
+    text = minimal + "adversaries: [{kind: double_vote, nodes: {ids: [0, 1]}}]\n"
+    listed = f"validators.stake={{kind: listed, amounts: [{amounts}]}}"
+    loaded(text, [*TEN, listed])
+    overrides = [*TEN, listed, "weights={stake: 100 %, reputation: 0 %, uptime: 0 %, cap: 40 %}"]
+    (error,) = errors_of(text, overrides)
+    assert "expect.0.safety" in error
+
+
+def test_silence_beyond_the_liveness_limit_is_warned_of(
+    loaded: Callable[..., Scenario], minimal: str
+) -> None:
+    text = minimal + "adversaries: [{kind: silent, nodes: {ids: [0, 1]}}]\n"
+    live = ["expect=[{liveness: {commit_within: 5 s}}]"]
+    crash = ["faults=[{kind: crash, nodes: {ids: [2, 3]}, at: 1 s}]"]
+    assert warnings_of(loaded(text, [*TEN, *live])) == []
+    (warning,) = warnings_of(loaded(text, [*TEN, *live, *crash]))
+    assert "40 % of the voting weight" in warning
+    assert "33 %" in warning
+    assert warnings_of(loaded(text, [*TEN, *crash])) == []
+    healed = ["faults.0.until=2 s", "adversaries.0.end=9 s"]
+    assert warnings_of(loaded(text, [*TEN, *live, *crash, *healed])) == []
+
+
+def test_a_cap_that_cannot_hold_is_warned_of(loaded: Callable[..., Scenario], minimal: str) -> None:
+    (warning,) = warnings_of(loaded(minimal))
+    assert "cap" in warning
+    assert "25 %" in warning

@@ -40,6 +40,8 @@ from sim.protocol.messages import (
     BlocksResponse,
     Message,
     Proposal,
+    TimeoutMessage,
+    VoteMessage,
     wire_size_bytes,
 )
 from sim.world.adversary import Later
@@ -71,7 +73,6 @@ class Driver:
         self.observe = observe
         self.proposed = proposed
         self.transport: Transport
-        self.handled = 0
         self._actions: dict[type, Callable[[Node, Any], None]] = {
             Send: self._send,
             Broadcast: self._broadcast,
@@ -80,13 +81,14 @@ class Driver:
             RequestPayload: self._request_payload,
             RequestBlocks: self._request_blocks,
         }
+        self._sizes: dict[type, int] = {}
         self._answers: deque[tuple[Node, Event]] = deque()
 
     # -- events in ----------------------------------------------------------------------------
 
     def deliver(self, node: Node, sender: int, message: Message, verified: bool) -> None:
         """Hand a message that arrived to the core of `node`."""
-        if verified and sender != node.id:
+        if verified and sender != node.id and self.edge.doubts(sender):
             verified = self.edge.verify(sender, message)
         if type(message) is BlocksResponse:
             self.handle(node, BlocksReceived(sender, message, verified))
@@ -95,18 +97,18 @@ class Driver:
 
     def handle(self, node: Node, event: Event) -> None:
         """Let `node` handle one event and carry out what it asks, answers included."""
-        self.handled += 1
-        effects = node.validator.handle(event, self.env.now)
+        now: int = self.env._now  # type: ignore[assignment]
+        effects = node.validator.handle(event, now)
         if effects:
             self.execute(node, effects)
-        while self._answers:
-            other, answer = self._answers.popleft()
-            self.execute(other, other.validator.handle(answer, self.env.now))
+            while self._answers:
+                other, answer = self._answers.popleft()
+                self.execute(other, other.validator.handle(answer, now))
 
     def execute(self, node: Node, effects: list[Effect]) -> None:
         """Carry out `effects` in order; an adversary's mind edits them first."""
         if node.mind is not None:
-            edited = node.mind.edit(node.id, list(effects), self.env.now)
+            edited = node.mind.edit(node.id, list(effects), self.env._now)
             effects = [e for e in edited if not isinstance(e, Later)]
             for held in edited:
                 if isinstance(held, Later):
@@ -120,7 +122,7 @@ class Driver:
                 self._observed(node, effect)
 
     def _hold_back(self, node: Node, held: Later) -> None:
-        release = self.env.now + held.delay_ns
+        release = self.env._now + held.delay_ns
         self.env.at(release, self._released, (node, node.life, held.effect))
 
     def _released(self, due: tuple[Node, int, Any]) -> None:
@@ -136,30 +138,40 @@ class Driver:
             self.transport.remember(node, ((effect.qc.id(), 0),))
         elif type(effect) is Dropped and effect.refs:
             self.payload.give_back(node.id, effect.refs)
-        self.observe(node.id, self.env.now, effect)
+        self.observe(node.id, self.env._now, effect)
 
     def _send(self, node: Node, effect: Send) -> None:
         message, ready = self._signed(node, effect.message)
         if effect.to == node.id:
             self.transport.loop_back(node, message, ready)
             return
-        size = wire_size_bytes(message, self.signature_bytes)
+        size = self._size(message)
         if type(message) is Proposal:
-            self.proposed(message, self.env.now, size)
+            self.proposed(message, self.env._now, size)
         self.transport.send(node, effect.to, message, size, ready)
 
     def _broadcast(self, node: Node, effect: Broadcast) -> None:
         message, ready = self._signed(node, effect.message)
-        size = wire_size_bytes(message, self.signature_bytes)
+        size = self._size(message)
         if type(message) is Proposal:
-            self.proposed(message, self.env.now, size)
+            self.proposed(message, self.env._now, size)
         self.transport.broadcast(node, message, size, ready)
+
+    def _size(self, message: Message) -> int:
+        """Return the size on the wire; all votes are equal, and so are all timeouts."""
+        kind = type(message)
+        size = self._sizes.get(kind)
+        if size is None:
+            size = wire_size_bytes(message, self.signature_bytes)
+            if kind is VoteMessage or kind is TimeoutMessage:
+                self._sizes[kind] = size
+        return size
 
     def _signed(self, node: Node, message: Message) -> tuple[Message, int]:
         """Sign what is the sender's own and not yet signed; charge its computer for it."""
         if not self.edge.owes(node.id, message):
-            return message, self.env.now
-        return self.edge.sign(node.id, message), self.transport.sign(node, 1)
+            return message, self.env._now
+        return self.edge.sign(node.id, message), self.transport.sign(node)
 
     def _set_timer(self, node: Node, effect: SetTimer) -> None:
         """Arm the latest timer of its purpose; a superseded one never reaches the core.
@@ -167,7 +179,7 @@ class Driver:
         One SimPy event a purpose counts at a time: when it fires early it is scheduled again.
         """
         purpose = effect.timer_id[2]
-        due = self.env.now + effect.delay_ns
+        due = self.env._now + effect.delay_ns
         pending = node.timers.get(purpose)
         if pending is None or pending[2] > due:
             self._schedule_timer(node, effect.timer_id, due)
@@ -184,7 +196,7 @@ class Driver:
         if not node.up or life != node.life or armed is None or armed[2] != wake:
             return
         timer_id, due, _ = armed
-        if due > self.env.now:
+        if due > self.env._now:
             self._schedule_timer(node, timer_id, due)
             return
         del node.timers[purpose]
@@ -194,7 +206,7 @@ class Driver:
         node.persisted = effect.state
 
     def _request_payload(self, node: Node, effect: RequestPayload) -> None:
-        now = self.env.now
+        now = self.env._now
         if not effect.refs:
             refs = self.payload.new_refs(node.id, now)
             self._answers.append((node, PayloadReady(refs, effect.request_id)))
@@ -214,4 +226,4 @@ class Driver:
     def _request_blocks(self, node: Node, effect: RequestBlocks) -> None:
         request = BlocksRequest(effect.wanted, effect.above_height, effect.epoch)
         size = wire_size_bytes(request, self.signature_bytes)
-        self.transport.send(node, effect.peer, request, size, self.env.now)
+        self.transport.send(node, effect.peer, request, size, self.env._now)

@@ -14,58 +14,86 @@ def kind_of(message_type: type) -> str:
     return "".join("_" + c.lower() if c.isupper() else c for c in name).lstrip("_")
 
 
-class Meter:
-    """Cells of [messages, bytes] by (outcome, reason, kind, region pair) of the running second."""
+class Flow:
+    """One kind of message in the running second, by region pair (source * regions + target)."""
 
-    __slots__ = ("_cells", "_kinds", "_names", "_recorder", "_regions", "delivered")
+    __slots__ = ("delivered", "delivered_bytes", "offered", "offered_bytes")
+
+    def __init__(self, pairs: int) -> None:
+        self.offered = [0] * pairs
+        self.offered_bytes = [0] * pairs
+        self.delivered = [0] * pairs
+        self.delivered_bytes = [0] * pairs
+
+
+class Meter:
+    """The flows of all kinds. The transport counts in the flow's lists itself: it is its hot path.
+
+    `delivered`: messages handed to cores in the whole run, up to the last closed second.
+    """
+
+    __slots__ = ("_flows", "_lost", "_names", "_recorder", "delivered", "regions")
 
     def __init__(self, recorder: Sink, regions: tuple[str, ...]) -> None:
         self._recorder = recorder
         self._names = regions
-        self._regions = len(regions)
-        self._kinds: dict[type, str] = {}
-        self._cells: dict[tuple[str, str, type, int], list[int]] = {}
+        self.regions = len(regions)
+        self._flows: dict[type, Flow] = {}
+        self._lost: dict[tuple[str, type, int], list[int]] = {}
         self.delivered = 0
 
-    def count(
-        self, outcome: str, reason: str, message: Message, source: int, target: int, size: int
-    ) -> None:
-        """Add one message of `size` bytes between two regions to the running second."""
-        if outcome == "delivered":
-            self.delivered += 1
-        key = (outcome, reason, type(message), source * self._regions + target)
-        cell = self._cells.get(key)
-        if cell is None:
-            self._cells[key] = [1, size]
-        else:
-            cell[0] += 1
-            cell[1] += size
+    def flow(self, message: Message) -> Flow:
+        """Return the flow of a message's kind."""
+        found = self._flows.get(type(message))
+        if found is None:
+            found = self._flows[type(message)] = Flow(self.regions * self.regions)
+        return found
+
+    def lost(self, reason: str, message: Message, pair: int, size_bytes: int) -> None:
+        """Count one message that was lost."""
+        cell = self._lost.setdefault((reason, type(message), pair), [0, 0])
+        cell[0] += 1
+        cell[1] += size_bytes
 
     def close_second(self, now_ns: int) -> None:
-        """Write the second that ends at `now_ns` (its last instant is now_ns - 1)."""
+        """Write the second that ends with `now_ns`, that instant included."""
         second = (now_ns - 1) // _SECOND
-        rows: dict[str, list[object]] = {name: [] for name in _COLUMNS}
-        for (outcome, reason, type_, pair), (messages, size) in self._cells.items():
-            kind = self._kinds.get(type_)
-            if kind is None:
-                kind = self._kinds[type_] = kind_of(type_)
-            source, target = divmod(pair, self._regions)
-            values = (
-                second,
-                "consensus",
-                kind,
-                self._names[source],
-                self._names[target],
-                outcome,
-                reason,
-                messages,
-                size,
+        rows: list[tuple[object, ...]] = []
+        for kind, flow in self._flows.items():
+            name = kind_of(kind)
+            self.delivered += sum(flow.delivered)
+            sides = (
+                ("offered", flow.offered, flow.offered_bytes),
+                ("delivered", flow.delivered, flow.delivered_bytes),
             )
-            for name, value in zip(_COLUMNS, values, strict=True):
-                rows[name].append(value)
-        if self._cells:
-            self._recorder.append("traffic", rows)
-            self._cells.clear()
+            for outcome, messages, sizes in sides:
+                for pair, count in enumerate(messages):
+                    if count:
+                        rows.append(self._row(second, name, pair, outcome, "", count, sizes[pair]))
+        for (reason, kind, pair), (count, size) in self._lost.items():
+            rows.append(self._row(second, kind_of(kind), pair, "dropped", reason, count, size))
+        if rows:
+            columns = zip(*rows, strict=True)
+            self._recorder.append(
+                "traffic", {n: list(c) for n, c in zip(_COLUMNS, columns, strict=True)}
+            )
+        for flow in self._flows.values():
+            for counts in (
+                flow.offered,
+                flow.offered_bytes,
+                flow.delivered,
+                flow.delivered_bytes,
+            ):
+                # In place: messages on their way hold the flow.
+                counts[:] = [0] * len(counts)
+        self._lost.clear()
+
+    def _row(
+        self, second: int, kind: str, pair: int, outcome: str, reason: str, n: int, size: int
+    ) -> tuple[object, ...]:
+        source, target = divmod(pair, self.regions)
+        names = self._names
+        return (second, "consensus", kind, names[source], names[target], outcome, reason, n, size)
 
 
 _COLUMNS = (

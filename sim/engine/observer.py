@@ -86,6 +86,7 @@ class Observer:
         self._highest = 0
         self._epochs: dict[int, EpochParameters] = {}
         self._once: dict[tuple[object, ...], None] = {}
+        self._rounds: dict[tuple[int, int, str], list[int]] = {}
         self._counts: dict[tuple[str, int, str, str], int] = {}
         self._handlers: dict[type, Callable[[int, int, Any], None]] = {
             Certified: self._certified,
@@ -201,10 +202,9 @@ class Observer:
             fate.weight += epoch.weights.weights[node] if node < len(epoch.weights.weights) else 0
             if fate.weight >= epoch.quorum:
                 fate.quorum_ns = now_ns
-        if seen.height == self._highest:
-            self._settle()
 
     def _after_first_commit(self, fate: _Fate, now_ns: int) -> None:
+        self._settle()
         block = fate.block
         self.transactions_committed += sum(ref.tx_count for ref in block.payload)
         self._recorder.latency(
@@ -233,7 +233,9 @@ class Observer:
                 slashed=max(0, lost),
             )
         for operation in block.operations:
-            applied = after.nonces[operation.validator] > before.nonces[operation.validator]
+            applied = (
+                after.books.nonces[operation.validator] > before.books.nonces[operation.validator]
+            )
             self._row(
                 "operations",
                 time_ns=now_ns,
@@ -301,7 +303,7 @@ class Observer:
             return
         self._epochs[parameters.epoch] = parameters
         state = self._ledger.state(parameters.root)
-        signals = state.level.window[-1] if state.level.window else None
+        signals = state.books.level.window[-1] if state.books.level.window else None
         weights = parameters.weights.weights
         books = state.books
         self._row(
@@ -356,6 +358,13 @@ class Observer:
             )
 
     def _view_changed(self, node: int, now_ns: int, seen: ViewChanged) -> None:
+        key = (seen.epoch, seen.view, seen.reason)
+        cell = self._rounds.get(key)
+        if cell is None:
+            self._rounds[key] = [1, now_ns, now_ns]
+        else:
+            cell[0] += 1
+            cell[2] = now_ns
         if self.keeps_views:
             self._row(
                 "views",
@@ -447,3 +456,14 @@ class Observer:
                 count=count,
             )
         self._counts.clear()
+        for (epoch, view, reason), (validators, first_ns, last_ns) in self._rounds.items():
+            self._row(
+                "rounds",
+                epoch=epoch,
+                view=view,
+                reason=reason,
+                validators=validators,
+                first_ns=first_ns,
+                last_ns=last_ns,
+            )
+        self._rounds.clear()

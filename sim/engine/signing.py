@@ -65,18 +65,20 @@ class Edge:
         while len(self._made) > _STATEMENTS_KEPT:
             del self._made[next(iter(self._made))]
 
-    def verify(self, sender: int, message: Message) -> bool:
-        """Tell whether every signature that `message` carries holds.
+    def doubts(self, sender: int) -> bool:
+        """Tell whether what `sender` sends needs `verify`.
 
         Modelled signatures of honest senders hold: they send what they made or have verified.
         """
+        return self._signer is not None or self._owned >> sender & 1 == 1
+
+    def verify(self, sender: int, message: Message) -> bool:
+        """Tell whether every signature that `message` carries holds."""
         if self._signer is not None:
             return all(
                 self._signer.verify(signer, statement, signature)
                 for signer, statement, signature in signed_statements(message)
             )
-        if not self._owned >> sender & 1:
-            return True
         return all(
             (signer, statement) in self._made for signer, statement, _ in signed_statements(message)
         )

@@ -10,7 +10,8 @@ Must not know: what messages mean, beyond their size and the signatures they car
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from copy import copy
+from typing import Any
 
 import numpy as np
 import simpy
@@ -18,15 +19,20 @@ from simpy.events import NORMAL
 
 from sim.engine.load import NO_LOAD, Load, load_of
 from sim.engine.loop import Loop
-from sim.engine.meter import Meter
+from sim.engine.meter import Flow, Meter
 from sim.engine.node import Node
-from sim.protocol.messages import Message, Proposal, TimeoutCertificateMessage
+from sim.protocol.messages import (
+    Message,
+    Proposal,
+    TimeoutCertificateMessage,
+    TimeoutMessage,
+    VoteMessage,
+)
 from sim.scenario.model import Dissemination, Star, Tree
 from sim.world.chance import Chance, mix, mix_array
 from sim.world.crypto.costs import CostModel
 from sim.world.network.dissemination import gossip_peers, star_order, tree
 from sim.world.network.links import CORRUPT, DELAY, DROP, DUPLICATE, Links
-from sim.world.network.stations import Cpu, serialisation_ns
 from sim.world.network.tables import NetworkTables
 
 _LOSS_BITS = 30
@@ -54,30 +60,56 @@ class Relay:
         self.fanout = fanout
 
 
-class Copy(NamedTuple):
-    """What all copies of one transmission share. `sender`: whose message it is."""
+class Copy:
+    """What all copies of one transmission share. `sender`: whose message it is.
 
-    sender: int
-    message: Message
-    size_bytes: int
-    load: Load
-    relay: Relay | None
-    verified: bool
+    `work_ns`: what decoding and loose signatures cost a receiver; certificates come on top.
+    """
+
+    __slots__ = (
+        "certificates",
+        "flow",
+        "message",
+        "relay",
+        "sender",
+        "size_bytes",
+        "verified",
+        "work_ns",
+    )
+
+    def __init__(
+        self,
+        sender: int,
+        message: Message,
+        size_bytes: int,
+        load: Load,
+        work_ns: int,
+        flow: Flow,
+        relay: Relay | None = None,
+    ) -> None:
+        self.sender = sender
+        self.message = message
+        self.size_bytes = size_bytes
+        self.certificates = load.certificates
+        self.work_ns = work_ns
+        self.flow = flow
+        self.relay = relay
+        self.verified = True
 
 
 class Delivery(simpy.events.Event):
-    """One copy on its way to one receiver; `region` is where it left."""
+    """One copy on its way to one receiver, between the regions of `pair`."""
 
-    __slots__ = ("copy", "life", "receiver", "region")
+    __slots__ = ("copy", "life", "pair", "receiver")
 
-    def __init__(self, env: Loop, receiver: Node, region: int, copy: Copy) -> None:
+    def __init__(self, env: Loop, receiver: Node, pair: int, copy: Copy) -> None:
         # The base constructor is spelled out here: it is a third of a delivery's cost.
         self.env = env
         self._ok = True
         self._value = None
         self.receiver = receiver
         self.life = receiver.life
-        self.region = region
+        self.pair = pair
         self.copy = copy
 
 
@@ -108,32 +140,47 @@ class Transport:
         self._dissemination = dissemination
         self._members = list(range(len(nodes)))
         self._meter = meter
+        self._own = Flow(1)
+        """Where messages to oneself are counted: nowhere."""
+        self._statements: dict[type, tuple[int, Flow]] = {}
+        """Work and flow of messages that are one statement: all of a kind are equal."""
         self._deliver = deliver
         self._delay_key = chance.key("validators/delay")
         self._order_key = chance.key("validators/broadcast-order")
         self._sign_key = chance.key("validators/sign")
         self._regions = np.array([node.region for node in nodes], dtype=np.int64)
         self._loss = tables.loss_ppb.tolist()
+        self._lossless = not tables.loss_ppb.any()
         self._on_arrival = (self._arrive,)
         self._on_received = (self._received,)
         self._on_verified = (self._hand_over,)
 
     # -- leaving ------------------------------------------------------------------------------
 
-    def sign(self, node: Node, statements: int) -> int:
-        """Return when `node` has signed `statements` statements made now."""
-        ready = self.env.now
-        for _ in range(statements):
-            node.sequence += 1
-            cost = self.costs.sign_ns(mix(self._sign_key, node.id, node.sequence))
-            ready = node.cpu.serve(self.env.now, cost)
-        return ready
+    def sign(self, node: Node) -> int:
+        """Return when `node` has signed a statement made now."""
+        node.sequence += 1
+        cost = self.costs.sign_ns(mix(self._sign_key, node.id, node.sequence))
+        return node.cpu.serve(self.env._now, cost)  # type: ignore[arg-type]
+
+    def _copy(
+        self, sender: int, message: Message, size_bytes: int, relay: Relay | None = None
+    ) -> Copy:
+        fixed = self._statements.get(type(message))
+        if fixed is not None:
+            return Copy(sender, message, size_bytes, _ONE, fixed[0], fixed[1], relay)
+        load = load_of(message)
+        costs = self.costs
+        work = load.loose * costs.verify_ns + costs.decode_ns(size_bytes)
+        flow = self._meter.flow(message)
+        if type(message) in (VoteMessage, TimeoutMessage):
+            self._statements[type(message)] = (work, flow)
+        return Copy(sender, message, size_bytes, load, work, flow, relay)
 
     def loop_back(self, node: Node, message: Message, ready_ns: int) -> None:
         """Hand `node` its own message once it is signed: nothing is sent, nothing verified."""
-        event = Delivery(
-            self.env, node, node.region, Copy(node.id, message, 0, NO_LOAD, None, True)
-        )
+        copy = Copy(node.id, message, 0, NO_LOAD, 0, self._own)
+        event = Delivery(self.env, node, 0, copy)
         event.callbacks = self._on_verified  # type: ignore[assignment]
         self.env.schedule(event, NORMAL, ready_ns - self.env.now)
 
@@ -144,9 +191,8 @@ class Transport:
         source.sequence += 1
         bits = mix(self._delay_key, source.id << 32 | to, source.sequence)
         delay = self.tables.delay_ns(source.region, target.region, bits)
-        copy = Copy(source.id, message, size_bytes, load_of(message), None, True)
-        event = Delivery(self.env, target, source.region, copy)
-        self._launch(event, source, departed, delay, bits)
+        copy = self._copy(source.id, message, size_bytes)
+        self._launch(source, target, copy, departed, delay, bits)
 
     def broadcast(self, source: Node, message: Message, size_bytes: int, ready_ns: int) -> None:
         """Send to every other node, as the scenario's dissemination says."""
@@ -165,18 +211,17 @@ class Transport:
             relay = Relay(source.id, number, None, how.fanout)
             source.relayed[number] = None
             targets = gossip_peers(self._members, source.id, how.fanout, self._order_key, number)
-        copy = Copy(source.id, message, size_bytes, load_of(message), relay, True)
+        copy = self._copy(source.id, message, size_bytes, relay)
         self.fan_out(source, copy, targets, ready_ns)
 
     def fan_out(self, source: Node, copy: Copy, targets: list[int], ready_ns: int) -> None:
         """Send one copy to each of `targets`, one after the other on the uplink."""
         source.sequence += 1
         bits, delays = self._draw(source, targets)
-        depart = source.uplink.send
-        for index, to in enumerate(targets):
-            departed = depart(ready_ns, copy.size_bytes, to)
-            event = Delivery(self.env, self.nodes[to], source.region, copy)
-            self._launch(event, source, departed, delays[index], bits[index])
+        nodes = self.nodes
+        ends = source.uplink.send_copies(ready_ns, copy.size_bytes, targets)
+        for to, departed, delay, drawn in zip(targets, ends, delays, bits, strict=True):
+            self._launch(source, nodes[to], copy, departed, delay, drawn)
 
     def _draw(self, source: Node, targets: list[int]) -> tuple[list[int], list[int]]:
         if len(targets) < _VECTOR_FROM:
@@ -191,38 +236,55 @@ class Transport:
         )
         return drawn.tolist(), delays.tolist()
 
-    def _launch(self, event: Delivery, source: Node, departed: int, delay: int, bits: int) -> None:
-        target = event.receiver
-        size = event.copy.size_bytes
-        self._meter.count("offered", "", event.copy.message, source.region, target.region, size)
-        delay += self._retransmission(source, target, size, delay, bits)
+    def _launch(
+        self, source: Node, target: Node, copy: Copy, departed: int, delay: int, bits: int
+    ) -> None:
+        size = copy.size_bytes
+        pair = source.region * self._meter.regions + target.region
+        flow = copy.flow
+        flow.offered[pair] += 1
+        flow.offered_bytes[pair] += size
+        event = Delivery(self.env, target, pair, copy)
+        if not self._lossless:
+            delay += self._retransmission(source, target, size, delay, bits)
         if not self.links.idle:
-            verdict = self.links.judge(source.id, target.id, self.env.now, bits)
-            if verdict is not None:
-                if verdict.kind == DROP:
-                    self._lose(event, "link_rule")
-                    return
-                if verdict.kind == DELAY:
-                    delay += verdict.extra_ns
-                elif verdict.kind == CORRUPT:
-                    event.copy = event.copy._replace(verified=False)
-                elif verdict.kind == DUPLICATE:
-                    twin = Delivery(self.env, target, event.region, event.copy)
-                    self._schedule_arrival(twin, departed + delay + verdict.extra_ns)
+            judged = self._judged(event, source, departed, delay, bits)
+            if judged is None:
+                return
+            delay = judged
         self._schedule_arrival(event, departed + delay)
+
+    def _judged(
+        self, event: Delivery, source: Node, departed: int, delay: int, bits: int
+    ) -> int | None:
+        """Apply the link rules; return the delay, or None where the message is lost."""
+        target = event.receiver
+        verdict = self.links.judge(source.id, target.id, self.env.now, bits)
+        if verdict is None:
+            return delay
+        if verdict.kind == DROP:
+            self._lose(event, "link_rule")
+            return None
+        if verdict.kind == DELAY:
+            return delay + verdict.extra_ns
+        if verdict.kind == CORRUPT:
+            event.copy = copy(event.copy)
+            event.copy.verified = False
+        elif verdict.kind == DUPLICATE:
+            twin = Delivery(self.env, target, event.pair, event.copy)
+            self._schedule_arrival(twin, departed + delay + verdict.extra_ns)
+        return delay
 
     def _schedule_arrival(self, event: Delivery, first_bit_ns: int) -> None:
         """Wake the receiver when the last bit can have come in at the earliest."""
         event.callbacks = self._on_arrival  # type: ignore[assignment]
-        lane = event.receiver.downlink
-        last = first_bit_ns + serialisation_ns(event.copy.size_bytes, lane.bits_per_s)
-        self.env.schedule(event, NORMAL, last - self.env.now)
+        last = first_bit_ns + event.receiver.downlink.service_ns(event.copy.size_bytes)
+        env = self.env
+        env.schedule(event, NORMAL, last - env._now)
 
     def _lose(self, event: Delivery, reason: str) -> None:
         copy = event.copy
-        self._meter.count(
-            "dropped", reason, copy.message, event.region, event.receiver.region, copy.size_bytes
-        )
+        self._meter.lost(reason, copy.message, event.pair, copy.size_bytes)
 
     def _retransmission(self, source: Node, target: Node, size: int, delay: int, bits: int) -> int:
         """Return the delay of repairing lost packets: the transport under us is reliable.
@@ -230,11 +292,9 @@ class Transport:
         Probability (n packets x loss) capped at 1, cost one more round trip: TCP and QUIC repair
         a loss by fast retransmission.
         """
-        loss = self._loss[source.region][target.region]
-        if loss == 0:
-            return 0
         packets = -(-size // _PACKET_BYTES)
-        lost = (bits & _LOSS_MASK) * 1_000_000_000 < (loss * packets) << _LOSS_BITS
+        loss = self._loss[source.region][target.region] * packets
+        lost = (bits & _LOSS_MASK) * 1_000_000_000 < loss << _LOSS_BITS
         return 2 * delay if lost else 0
 
     # -- arriving -----------------------------------------------------------------------------
@@ -244,11 +304,10 @@ class Transport:
         if not node.up or event.life != node.life:
             self._lose(event, "receiver_down")
             return
-        now = self.env.now
+        now = self.env._now
         size = event.copy.size_bytes
         lane = node.downlink
-        first_bit = now - serialisation_ns(size, lane.bits_per_s)
-        finish = lane.send(first_bit, size, event.copy.sender)
+        finish = lane.send(now - lane.service_ns(size), size)
         if finish > now:
             event.callbacks = self._on_received
             self.env.schedule(event, NORMAL, finish - now)
@@ -260,19 +319,17 @@ class Transport:
         copy: Copy = event.copy
         if copy.relay is not None and not self._relay(node, event, copy.relay):
             return
-        now = self.env.now
-        loose, certificates = copy.load
-        costs = self.costs
-        work = loose * costs.verify_ns + costs.decode_ns(copy.size_bytes)
-        if certificates:
+        env = self.env
+        now: int = env._now  # type: ignore[assignment]
+        if copy.certificates:
             known = node.verified
-            fresh = sum([n for key, n in certificates if key not in known])
-            work += fresh * costs.verify_ns
-            done = _serve_split(node.cpu, now, work) if fresh else node.cpu.serve(now, work)
+            fresh = sum([n for key, n in copy.certificates if key not in known])
+            work = copy.work_ns + fresh * self.costs.verify_ns
+            done = node.cpu.serve_split(now, work) if fresh else node.cpu.serve(now, work)
         else:
-            done = node.cpu.serve(now, work)
+            done = node.cpu.serve(now, copy.work_ns)
         event.callbacks = self._on_verified
-        self.env.schedule(event, NORMAL, done - now)
+        env.schedule(event, NORMAL, done - now)
 
     def _relay(self, node: Node, event: Delivery, relay: Relay) -> bool:
         """Forward a tree or gossip copy; False when this copy is a duplicate."""
@@ -298,10 +355,11 @@ class Transport:
         if not node.up or event.life != node.life:
             self._lose(event, "receiver_down")
             return
-        certificates = copy.load[1]
-        if certificates and copy.verified:
-            self.remember(node, certificates)
-        self._meter.count("delivered", "", copy.message, event.region, node.region, copy.size_bytes)
+        if copy.certificates and copy.verified:
+            self.remember(node, copy.certificates)
+        flow = copy.flow
+        flow.delivered[event.pair] += 1
+        flow.delivered_bytes[event.pair] += copy.size_bytes
         self._deliver(node, copy.sender, copy.message, copy.verified)
 
     def remember(self, node: Node, certificates: Sequence[tuple[bytes, int]]) -> None:
@@ -313,11 +371,6 @@ class Transport:
             del known[next(iter(known))]
 
 
-def _serve_split(cpu: Cpu, now_ns: int, work_ns: int) -> int:
-    """Share the verification of a certificate out to all workers; return when the last is done."""
-    part = -(-work_ns // cpu.workers)
-    return max([cpu.serve(now_ns, part) for _ in range(cpu.workers)])
-
-
+_ONE = Load(1)
 _SPREAD = (Proposal, TimeoutCertificateMessage)
 """What is spread by tree or gossip; small statements always go straight."""

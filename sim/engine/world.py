@@ -250,12 +250,16 @@ def _nodes(scenario: Scenario, ledger: Ledger, regions: list[int]) -> list[Node]
     parameters = consensus_parameters(scenario)
     network = scenario.network
 
-    def link() -> Link:
+    lane = network.bandwidth_bits_per_s * network.consensus_share_ppm // 1_000_000
+    paced = network.lanes == "shared" or network.flow_limit_bits_per_s < lane
+
+    def link(*, up: bool) -> Link:
+        # A flow is paced once, where it leaves; a limit above the lane's rate never binds.
         return Link(
             network.bandwidth_bits_per_s,
             consensus_share_ppm=network.consensus_share_ppm,
             lanes=network.lanes,
-            flow_bits_per_s=network.flow_limit_bits_per_s,
+            flow_bits_per_s=network.flow_limit_bits_per_s if up and paced else None,
         )
 
     return [
@@ -264,7 +268,7 @@ def _nodes(scenario: Scenario, ledger: Ledger, regions: list[int]) -> list[Node]
             region,
             Validator(index, parameters, ledger),
             Cpu(scenario.validators.workers.consensus),
-            (link(), link()),
+            (link(up=True), link(up=False)),
         )
         for index, region in enumerate(regions)
     ]
@@ -301,7 +305,7 @@ def _reviver(
 
     def revive(node: Node, event: Restarted) -> None:
         node.validator = Validator(node.id, parameters, ledger)
-        watch.restarted(node.id, driver.env.now)
+        watch.restarted(node.id, driver.env.now, amnesia=event.persisted is None)
         driver.handle(node, event)
 
     return revive

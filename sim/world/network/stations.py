@@ -86,6 +86,11 @@ class Lane:
             return end
         return max(end, self._pace(now_ns, size_bytes, flow, limit))
 
+    def service_ns(self, size_bytes: int) -> int:
+        """Return how long a transmission of this size takes at the present rate."""
+        service = self._service_ns.get(size_bytes)
+        return self._measure(size_bytes) if service is None else service
+
     def send_copies(self, now_ns: int, size_bytes: int, flows: list[int]) -> list[int]:
         """Hand in one transmission of equal size for each flow, in that order; return all ends."""
         if self.flow_bits_per_s is not None or not flows:
@@ -329,6 +334,11 @@ class Cpu:
         self.busy_ns += service_ns
         self.served += 1
         return end
+
+    def serve_split(self, now_ns: int, service_ns: int) -> int:
+        """Hand in a job that all workers share in equal parts; return when the last is done."""
+        part = -(-service_ns // self.workers)
+        return max([self.serve(now_ns, part) for _ in range(self.workers)])
 
     def set_slowdown(self, slowdown_ppm: int) -> None:
         """Stretch service times from the next start; 2,000,000 is half speed."""

@@ -429,25 +429,6 @@ def test_supply_is_conserved_and_apply_is_pure_on_any_chain(
     assert all(other.state(b.id).digest() == chain.ledger.state(b.id).digest() for b in blocks)
 
 
-def test_digest_tells_states_apart() -> None:
-    chain = Chain()
-    seen = {chain.state.digest()}
-    for body in (
-        {},
-        {"payload": (PayloadRef(0, 0, 1, 1),)},
-        {"operations": (operate("unbond", 0, 100, 0),)},
-        {"evidence": (accuse(3),)},
-        {"attendance": (Vote(1, 1, b"", 0),)},
-    ):
-        if "attendance" in body:
-            vote = Vote(1, chain.tip.view, chain.tip.id, 6)
-            body = {"attendance": (vote,), "signers": 0b0111111}
-        seen.add(chain.ledger.apply(chain.block(**body)).digest())
-        if not body:
-            chain.grow(1)
-    assert len(seen) == 6
-
-
 def test_forget_bounds_memory_and_keeps_what_is_above() -> None:
     chain = Chain()
     chain.grow(3 * L)

@@ -11,12 +11,14 @@ from functools import partial
 
 from sim.protocol.messages import (
     Message,
+    OperationMessage,
     Proposal,
     TimeoutMessage,
     VoteMessage,
     signed_statements,
     with_signatures,
 )
+from sim.protocol.types import Operation
 from sim.world.crypto.signer import Signer
 
 MARK = b"\x01"
@@ -57,6 +59,18 @@ class Edge:
         if type(message) is TimeoutMessage:
             return message._replace(timeout=message.timeout._replace(signature=MARK))
         return message
+
+    def signed(self, operation: Operation) -> Operation:
+        """Return an operation with its validator's signature, as its operator hands it in."""
+        me = operation.validator
+        message = OperationMessage(operation)
+        if self._signer is None:
+            if self._owned:
+                self._note(me, message)
+            return operation._replace(signature=MARK)
+        filled = with_signatures(message, me, partial(self._signer.sign, me))
+        assert isinstance(filled, OperationMessage)
+        return filled.operation
 
     def _note(self, me: int, message: Message) -> None:
         for signer, statement, _ in signed_statements(message):

@@ -348,13 +348,13 @@ def _schedule_operations(
         node, operation = due
         observer.submitted(operation, env.now)
         if node.up:
-            driver.handle(node, OperationSubmitted(operation))
+            driver.handle(node, OperationSubmitted(driver.edge.signed(operation)))
 
     nonces: dict[int, int] = {}
     ordered = sorted(scenario.operations, key=lambda operation: operation.at_ns)
     for asked in ordered:
-        nonce = nonces.get(asked.validator, 0) + 1
-        nonces[asked.validator] = nonce
+        nonce = nonces.get(asked.validator, 0)
+        nonces[asked.validator] = nonce + 1
         operation = Operation(asked.kind, asked.validator, asked.amount, nonce)
         env.at(asked.at_ns, submit, (nodes[asked.validator], operation))
 

@@ -18,7 +18,7 @@ epoch's discarded tail beside the next epoch's first block):
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sim.protocol.effects import Forked
@@ -111,13 +111,6 @@ class BlockTree:
     def children(self, block_id: BlockId) -> tuple[BlockId, ...]:
         """Return the known children's ids, in order of arrival."""
         return tuple(child.block.id for child in self._nodes[block_id].children)
-
-    def ancestors(self, block_id: BlockId) -> Iterator[Block]:
-        """Yield the parent first, then its parent, down to the oldest block kept."""
-        node = self._parent(self._nodes[block_id])
-        while node is not None:
-            yield node.block
-            node = self._parent(node)
 
     def extends(self, block_id: BlockId, ancestor: BlockId) -> bool:
         """Say whether `ancestor` is the block or above it in the tree; False when unknown."""
@@ -281,8 +274,7 @@ class BlockTree:
         for step in lost:
             step.state, step.marked, step.tail = _FINAL, True, False
             self._chain.append(step)
-        revived = tuple(n for n in self._unreported if n.state == _DEAD)
-        self._unreported = list(revived)
+        self._unreported = [n for n in self._unreported if n.state == _DEAD]
         return _reconciliation(other, len(kept), undone, lost, tuple(n.block for n in lost))
 
     # Inside

@@ -58,17 +58,6 @@ class VoteCollector:
     attendance. A vote that fails verification leaves no trace, so nobody can spend another's vote.
     """
 
-    __slots__ = (
-        "_epoch",
-        "_first",
-        "_quorum",
-        "_tally",
-        "_view",
-        "_weights",
-        "certificate",
-        "late",
-    )
-
     def __init__(self, parameters: EpochParameters, view: int) -> None:
         self._epoch = parameters.epoch
         self._view = view
@@ -133,8 +122,6 @@ class TimeoutCollector:
 
     `weight` is that of the distinct signers so far: above `parameters.join`, others join.
     """
-
-    __slots__ = ("_first", "_parameters", "_view", "certificate", "weight")
 
     def __init__(self, parameters: EpochParameters, view: int) -> None:
         self._parameters = parameters

@@ -168,9 +168,8 @@ def slash(
 
     Unbonding entries pay too when they left in or after `offence_epoch`. A jail term only grows.
     """
-    at_risk = _at_risk(state, validator, offence_epoch, parameters)
     ppm = parameters.slash_ppm(offence)
-    state = _burn(state, validator, ppm, PPM, offence_epoch, parameters)
+    at_risk, state = _burn(state, validator, ppm, PPM, offence_epoch, parameters)
     until = NEVER if offence in parameters.tombstone else epoch + parameters.jail_epochs
     until = max(until, state.jailed_until[validator])
     jailed = _set(state.jailed_until, validator, until)
@@ -191,7 +190,7 @@ def end_epoch(state: StakeState, epoch: int, parameters: StakeParameters) -> Sta
     share = min(parameters.correlation_multiplier * sum(worst.values()), total)
     if share:
         for who in sorted({c.validator for c in recent if c.epoch == epoch}):
-            state = _burn(state, who, share, total, epoch, parameters)
+            _, state = _burn(state, who, share, total, epoch, parameters)
     free = list(state.free)
     waiting = []
     for entry in state.unbonding:
@@ -209,30 +208,22 @@ def _burn(
     denominator: int,
     since_epoch: int,
     parameters: StakeParameters,
-) -> StakeState:
-    loss = state.bonded[validator] * numerator // denominator
+) -> tuple[int, StakeState]:
+    """Return what was at risk, and the state without the fraction of it that burns."""
+    at_risk = state.bonded[validator]
+    loss = at_risk * numerator // denominator
     bonded = _set(state.bonded, validator, state.bonded[validator] - loss)
     entries = []
     for entry in state.unbonding:
         left_in = entry.release_epoch - parameters.unbonding_epochs
         if entry.validator == validator and left_in >= since_epoch:
             part = entry.amount * numerator // denominator
+            at_risk += entry.amount
             loss += part
             entry = entry._replace(amount=entry.amount - part)
         entries.append(entry)
-    return state._replace(bonded=bonded, unbonding=tuple(entries), burned=state.burned + loss)
-
-
-def _at_risk(
-    state: StakeState, validator: ValidatorId, since_epoch: int, parameters: StakeParameters
-) -> int:
-    leaving = sum(
-        entry.amount
-        for entry in state.unbonding
-        if entry.validator == validator
-        and entry.release_epoch - parameters.unbonding_epochs >= since_epoch
-    )
-    return state.bonded[validator] + leaving
+    burned = state.burned + loss
+    return at_risk, state._replace(bonded=bonded, unbonding=tuple(entries), burned=burned)
 
 
 def _merge(entries: tuple[Unbonding, ...]) -> tuple[Unbonding, ...]:

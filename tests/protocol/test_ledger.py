@@ -167,7 +167,8 @@ def test_tail_blocks_are_empty_and_leave_no_trace() -> None:
 def test_content_that_no_honest_validator_votes_for(change: dict[str, object], reason: str) -> None:
     chain = Chain()
     chain.grow(1)
-    assert chain.ledger.check_content(replace(chain.block(), **change)) == reason  # type: ignore[arg-type]
+    bad = replace(chain.block(), **change)  # type: ignore[arg-type]
+    assert chain.ledger.check_content(bad) == reason
 
 
 def test_old_epoch_blocks_inside_a_new_epoch_are_refused() -> None:

@@ -56,7 +56,8 @@ def busy_state() -> LedgerState:
                 for who in (2, 3)
             )
         justify = QC(epoch, view, tip.id, 0b1111 if view else 0)
-        tip = Block(epoch, view + 1, height, height % 4, tip.id, justify, **content)  # type: ignore[arg-type]
+        plain = Block(epoch, view + 1, height, height % 4, tip.id, justify)
+        tip = replace(plain, **content)  # type: ignore[arg-type]
         state = ledger.apply(tip)
         view = tip.view if state.epoch == epoch else 0
         epoch = state.epoch

@@ -13,8 +13,6 @@ from typing import Any
 
 from sim.engine.loop import Loop
 from sim.engine.node import Node
-from sim.engine.payload import Payload
-from sim.engine.signing import Edge
 from sim.engine.transport import Transport
 from sim.protocol.effects import (
     Broadcast,
@@ -45,6 +43,8 @@ from sim.protocol.messages import (
     wire_size_bytes,
 )
 from sim.world.adversary import Later
+from sim.world.crypto.signing import Edge
+from sim.world.payload import Payload
 
 
 class Driver:

@@ -21,11 +21,10 @@ from sim.engine.loop import LAST, Loop
 from sim.engine.meter import Meter
 from sim.engine.node import Node
 from sim.engine.observer import Observer
-from sim.engine.payload import NoPayload, Payload, PlanePayload
+from sim.engine.payload import PlanePayload
 from sim.engine.plane_faults import PlaneFaults
 from sim.engine.plane_parameters import network_tables, plane_parameters
 from sim.engine.protocol_parameters import consensus_parameters, ledger_parameters
-from sim.engine.signing import Edge
 from sim.engine.transport import Transport
 from sim.monitor.base import NOBODY, Violation
 from sim.monitor.watch import Watch
@@ -40,10 +39,12 @@ from sim.scenario.model import Scenario
 from sim.world.chance import Chance
 from sim.world.crypto.costs import CostModel, load_costs
 from sim.world.crypto.signer import RealSigner
+from sim.world.crypto.signing import Edge
 from sim.world.crypto.suites import SIGNATURE_BYTES, available_suites
 from sim.world.network.links import Links
 from sim.world.network.stations import Cpu, Link
 from sim.world.network.tables import NetworkTables
+from sim.world.payload import NoPayload, Payload
 
 if TYPE_CHECKING:
     from sim.world.agents.plane import AgentPlane

@@ -1,0 +1,197 @@
+"""The command `creto-sim`: names, options, help texts.
+
+Owns: what a user types. Commands import what they need when they run, so that `--help` is instant.
+Must not know: how anything is done.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from sim.cli.outcome import guarded
+
+app = typer.Typer(
+    name="creto-sim",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help=(
+        "Simulate Byzantine-fault-tolerant validators and the millions of agents they serve.\n\n"
+        "YAML scenarios go in; Parquet datasets and a verdict come out.\n\n"
+        "[bold]Start here:[/bold]  creto-sim run scenarios/smoke.yaml"
+    ),
+    epilog=(
+        "Exit codes: 0 met, 1 violated or missed, 2 usage, 3 inconclusive, 70 internal error, "
+        "130 interrupted."
+    ),
+)
+
+ScenarioFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="SCENARIO",
+        help="A scenario file, or the name of one in scenarios/.",
+        show_default=False,
+    ),
+]
+Overrides = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer before 0.16 reads no `| None` of a list here
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace a setting: --set validators.count=7. May be repeated.",
+    ),
+]
+Seed = Annotated[Optional[int], typer.Option(help="Replace the seed.", show_default=False)]  # noqa: UP045
+Replicates = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(help="Replace the number of replicates.", show_default=False),
+]
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Where results are kept.", file_okay=False)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the path of the run only.")]
+
+
+@app.command(epilog="Example: creto-sim run million_agents --set duration='30 s' --seed 7")
+@guarded
+def run(
+    scenario: ScenarioFile,
+    set_: Overrides = None,
+    seed: Seed = None,
+    replicates: Replicates = None,
+    detail: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="LEVEL",
+            help="Which tables to keep: rounds, blocks or messages.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Out = Path("results"),
+    quiet: Quiet = False,
+) -> int:
+    """Run a scenario to its verdict.
+
+    The path of the run is the first and the last line printed. Ctrl-C finishes the slice in hand
+    and leaves a run that says so; a second Ctrl-C stops at once.
+    """
+    from sim.cli.running import run_scenario
+
+    return run_scenario(scenario, set_ or [], seed, replicates, detail, out, quiet)
+
+
+@app.command(epilog="Example: creto-sim check scenarios/*.yaml")
+@guarded
+def check(
+    scenarios: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SCENARIO...", help="Files, or names in scenarios/.", show_default=False
+        ),
+    ],
+    set_: Overrides = None,
+) -> int:
+    """Check scenarios: all errors at once, or one line with what a run will be."""
+    from sim.cli.looking import check_scenarios
+
+    return check_scenarios(scenarios, set_ or [])
+
+
+@app.command(epilog="Example: creto-sim show seven_nodes --set quorum.initial_level=1")
+@guarded
+def show(
+    scenario: ScenarioFile,
+    set_: Overrides = None,
+    seed: Seed = None,
+    replicates: Replicates = None,
+) -> int:
+    """Print a scenario as it will run: parents, overrides and defaults resolved."""
+    from sim.cli.looking import show_scenario
+
+    return show_scenario(scenario, set_ or [], seed, replicates)
+
+
+@app.command("list", epilog="Example: creto-sim list")
+@guarded
+def list_(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where scenarios are.", file_okay=False)
+    ] = Path("scenarios"),
+) -> int:
+    """List the scenarios of a folder with their questions."""
+    from sim.cli.looking import list_scenarios
+
+    return list_scenarios(folder)
+
+
+@app.command(epilog="Example: creto-sim verify results/smoke/latest")
+@guarded
+def verify(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)
+    ],
+) -> int:
+    """Run a finished run again, in a fresh process, and compare every digest.
+
+    First the files are checked against the manifest; then its scenario runs again under another
+    hash seed. Exit 0 where every table is equal, 1 with the first row of each that differs.
+    """
+    from sim.cli.verifying import verify_run
+
+    return verify_run(run)
+
+
+@app.command(epilog="Example: creto-sim bench --agents 10000 --agents 1000000")
+@guarded
+def bench(
+    agents: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option(
+            min=100, help="Agents of a measurement; may be repeated. Default: 10k, 100k, 1M, 10M."
+        ),
+    ] = None,
+    seconds: Annotated[int, typer.Option(min=1, help="Simulated seconds of a measurement.")] = 10,
+) -> int:
+    """Measure this machine: messages per CPU-second of agents and of validators, and memory."""
+    from sim.cli.measuring import bench_machine
+
+    return bench_machine(agents or [10_000, 100_000, 1_000_000, 10_000_000], seconds)
+
+
+@app.command(epilog="Example: creto-sim calibrate mine.json")
+@guarded
+def calibrate(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Where to write the cost table.", dir_okay=False),
+    ] = Path("costs.json"),
+    samples: Annotated[int, typer.Option(min=20, help="Signatures to time for each suite.")] = 200,
+) -> int:
+    """Time this machine's signatures and write a cost table for scenarios."""
+    from sim.cli.measuring import calibrate_machine
+
+    return calibrate_machine(file, samples)
+
+
+@app.command(epilog="Example: creto-sim schema > schema.json")
+@guarded
+def schema(
+    write: Annotated[
+        bool, typer.Option("--write", help="Write it into this installation instead.")
+    ] = False,
+) -> int:
+    """Print the JSON Schema of scenario files."""
+    from sim.cli.looking import print_schema
+
+    return print_schema(write)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,49 @@
+"""`run`: a scenario to its verdict, shown as it goes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from sim.cli.looking import facts, load
+from sim.cli.outcome import UsageError
+from sim.cli.screen import banner, console, progress_of, verdict
+from sim.scenario.warnings import warnings_of
+
+
+def run_scenario(
+    scenario: str,
+    overrides: Sequence[str],
+    seed: int | None,
+    replicates: int | None,
+    detail: str | None,
+    out: Path,
+    quiet: bool,
+) -> int:
+    """Run; return the exit code of the verdict."""
+    loaded = load(scenario, overrides, seed, replicates)
+
+    from sim.engine.run import Detail, run
+
+    levels = get_args(Detail)
+    chosen = next((level for level in levels if level == detail), None)
+    if detail is not None and chosen is None:
+        raise UsageError(f"--detail {detail}: one of {', '.join(levels)}")
+    command = ["creto-sim", *sys.argv[1:]]
+    if quiet:
+        outcome = run(loaded, out, detail=chosen, command=command)
+        print(outcome.path)
+        return outcome.exit_code
+    screen = console()
+
+    def started(path: Path) -> None:
+        screen.print(str(path), soft_wrap=True, markup=False)
+        banner(screen, loaded, facts(loaded), warnings_of(loaded))
+
+    with progress_of(screen) as report:
+        outcome = run(loaded, out, progress=report, started=started, detail=chosen, command=command)
+    verdict(screen, outcome)
+    screen.print(str(outcome.path), soft_wrap=True, markup=False)
+    return outcome.exit_code

@@ -24,7 +24,9 @@ from sim.engine.observer import Observer
 from sim.engine.payload import PlanePayload
 from sim.engine.plane_faults import PlaneFaults
 from sim.engine.plane_parameters import network_tables, plane_parameters
+from sim.engine.plane_rows import record_rows
 from sim.engine.protocol_parameters import consensus_parameters, ledger_parameters
+from sim.engine.stations import StationMeter
 from sim.engine.transport import Transport
 from sim.monitor.base import NOBODY, Violation
 from sim.monitor.watch import Watch
@@ -36,6 +38,7 @@ from sim.protocol.validator import Validator
 from sim.record.recorder import Sink
 from sim.scenario.checks import Liveness
 from sim.scenario.model import Scenario
+from sim.world.agents.kinds import REASONS
 from sim.world.chance import Chance
 from sim.world.crypto.costs import CostModel, load_costs
 from sim.world.crypto.signer import RealSigner
@@ -70,6 +73,9 @@ class World:
     tables: NetworkTables
     plane: AgentPlane | None
     watch: Watch
+    stations: StationMeter
+    delivered: int = 0
+    """Agent messages delivered, up to the last closed second."""
 
     def advance(self, until_ns: int) -> None:
         """Run everything that happens up to and including `until_ns`."""
@@ -84,7 +90,7 @@ class World:
     def _balance(self, now_ns: int) -> None:
         """Show the monitors the plane's counters and the stake of the newest final state."""
         if self.plane is not None:
-            self.watch.conserve(now_ns, **self.plane.counters())
+            self._conserve(self.plane, now_ns)
         tip = self.observer.tip
         stake = self.ledger.state(tip).books.stake
         self.watch.supply(
@@ -107,11 +113,24 @@ class World:
     def _close_second(self, now_ns: int) -> None:
         if self.plane is not None:
             self.plane.advance(now_ns)
-            for table, columns in self.plane.drain():
-                self.recorder.append(table, columns)
+            record_rows(self.plane.drain(final=True), self.recorder)
         self.meter.close_second(now_ns)
+        self.stations.close_second(now_ns)
         self.observer.close_second(now_ns)
         self._balance(now_ns)
+
+    def _conserve(self, plane: AgentPlane, now_ns: int) -> None:
+        sums = plane.counters()
+        dropped = dict(zip(REASONS, sums.dropped_by_reason, strict=True))
+        self.delivered = sum(sums.delivered)
+        self.watch.conserve(
+            now_ns,
+            offered=sum(sums.offered),
+            delivered=self.delivered,
+            stored=sum(sums.stored),
+            in_flight=sum(sums.in_flight),
+            dropped=dropped,
+        )
 
     def start(self) -> None:
         """Wake every validator and arm the clock of the tables."""
@@ -179,7 +198,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         env=env,
         nodes=nodes,
         plane=plane_faults,
-        revive=_reviver(driver, scenario, ledger, watch),
+        revive=_reviver(driver, watch),
         record=_fault_rows(recorder, env),
         healed=watch.healed,
     )
@@ -204,6 +223,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         tables,
         plane,
         watch,
+        StationMeter(recorder, nodes),
     )
 
 
@@ -298,14 +318,14 @@ def _signer(scenario: Scenario, identities: int) -> RealSigner | None:
     return RealSigner(suite, identities, scenario.seed)
 
 
-def _reviver(
-    driver: Driver, scenario: Scenario, ledger: Ledger, watch: Watch
-) -> Callable[[Node, Restarted], None]:
-    """Give a restarted validator a fresh core, and its first event."""
-    parameters = consensus_parameters(scenario)
+def _reviver(driver: Driver, watch: Watch) -> Callable[[Node, Restarted], None]:
+    """Hand a restarted validator its first event: the core itself forgets what a crash loses.
+
+    It is the same core, because its blocks are durable: one that came back without them would time
+    out on the root certificate, and be convicted of hiding the certificate that it had voted on.
+    """
 
     def revive(node: Node, event: Restarted) -> None:
-        node.validator = Validator(node.id, parameters, ledger)
         watch.restarted(node.id, driver.env.now, amnesia=event.persisted is None)
         driver.handle(node, event)
 

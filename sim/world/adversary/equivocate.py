@@ -49,7 +49,7 @@ class Equivocate:
             self._key, block.epoch, block.view, self._probability_ppm
         ):
             return [broadcast]
-        sides = (proposal, Proposal(twin, proposal.proof))
+        sides = (proposal, Proposal(twin))
         out: list[Edited] = []
         for to in range(self._validators):
             if to == me:

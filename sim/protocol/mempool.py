@@ -26,11 +26,10 @@ class Mempool:
     without gap, so only the run that starts at the ledger's `next_tx` can be drawn.
     """
 
-    __slots__ = ("_count", "_limits", "_queues", "evidence", "operations", "votes")
+    __slots__ = ("_limits", "_queues", "evidence", "operations", "votes")
 
     def __init__(self, *, refs: int, operations: int, evidence: int, votes: int) -> None:
         self._limits = (refs, operations, evidence, votes)
-        self._count = 0
         self._queues: dict[int, list[PayloadRef]] = {}
         self.operations: dict[tuple[int, int], Operation] = {}
         self.evidence: dict[EvidenceKey, Evidence] = {}
@@ -38,25 +37,27 @@ class Mempool:
 
     def __len__(self) -> int:
         """Count the references that wait."""
-        return self._count
+        return sum(map(len, self._queues.values()))
 
     def add_refs(
         self, refs: Iterable[PayloadRef], next_tx: Sequence[int], out: list[Effect]
     ) -> None:
         """Take up references; skip what is committed, held or malformed, drop what has no room.
 
-        `next_tx`: first uncommitted transaction by gateway, on the final chain.
+        `next_tx`: first uncommitted transaction by gateway, on the final chain. Each gateway has
+        an equal share of the room, which its earliest references keep: what comes next in order
+        is never shut out by what comes later.
         """
-        queues, limit, overflow = self._queues, self._limits[0], []
+        self._prune_refs(next_tx)
+        share = max(1, self._limits[0] // max(1, len(next_tx)))
+        overflow: list[PayloadRef] = []
         for ref in refs:
             gateway, first, last, size_bytes = ref
             if not 0 <= gateway < len(next_tx) or not next_tx[gateway] <= first <= last:
                 continue
             if size_bytes < 0:
                 continue
-            queue = queues.get(gateway)
-            if queue is None:
-                queue = queues[gateway] = []
+            queue = self._queues.setdefault(gateway, [])
             if not queue or queue[-1].last < first:
                 at = len(queue)
             else:
@@ -65,21 +66,17 @@ class Mempool:
                     continue
                 if at and queue[at - 1].last >= first:
                     continue
-            if self._count >= limit:
-                overflow.append(ref)
-                continue
             queue.insert(at, ref)
-            self._count += 1
+            if len(queue) > share:
+                overflow.append(queue.pop())
         if overflow:
             out.append(Dropped("mempool", len(overflow), "full", tuple(overflow)))
 
-    def prune_refs(self, next_tx: Sequence[int]) -> None:
+    def _prune_refs(self, next_tx: Sequence[int]) -> None:
         """Forget what the final chain has committed."""
         for gateway, queue in self._queues.items():
             if queue and queue[0].first < next_tx[gateway]:
-                kept = queue[bisect_left(queue, next_tx[gateway], key=_first) :]
-                self._count -= len(queue) - len(kept)
-                queue[:] = kept
+                del queue[: bisect_left(queue, next_tx[gateway], key=_first)]
 
     def draw_refs(
         self, next_tx: Sequence[int], *, turn: int, refs: int, transactions: int

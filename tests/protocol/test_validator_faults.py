@@ -297,7 +297,7 @@ def test_transactions_commit_exactly_once_across_losses_and_forks() -> None:
     network = Network(
         4,
         link=lossy(60),
-        parameters=settings(mempool_refs=40, max_block_refs=6, max_block_transactions=50),
+        parameters=settings(mempool_refs=12, max_block_refs=6, max_block_transactions=50),
     )
     network.offered = refs
     network.start().run(90_000 * MS)

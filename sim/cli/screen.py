@@ -75,7 +75,7 @@ class _Line:
 
     def __call__(self, progress: Progress) -> None:
         line = status_line(progress, time.monotonic() - self.started)
-        self.status.update(Text(line, no_wrap=True, overflow="ellipsis"))
+        self.status.update(Text(line, no_wrap=True))
 
 
 class _Plain:

@@ -8,6 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+class Key(str):
+    """The last step of a path that means the key itself, not the value under it."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class ScenarioError:
     """One error. `line` and `column` count from 1; an override is file `--set`, line its rank."""

@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from sim.scenario.document import REFUSED, Node, Place, Refused, read_document, read_value
-from sim.scenario.errors import ScenarioError, ScenarioErrors
+from sim.scenario.errors import Key, ScenarioError, ScenarioErrors
 from sim.scenario.inherit import merged
 from sim.scenario.model import Point, Scenario
 from sim.scenario.quantities import QuantityError
@@ -172,6 +172,8 @@ def _place(root: Node, path: Path) -> Place | None:
     place = root.place
     for step in path:
         content = at.content
+        if isinstance(content, dict) and isinstance(step, Key):
+            return at.keys.get(step, place)
         if isinstance(content, dict) and step in content:
             place, at = at.keys.get(str(step), place), content[str(step)]
         elif isinstance(content, list) and isinstance(step, int) and step < len(content):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sim.scenario.disturbances import AmnesiaCrash, IdsEnd, Partition, RegionEnd
+from sim.scenario.errors import Key
 from sim.scenario.exposure import genesis_stakes
 from sim.scenario.model import (
     Consensus,
@@ -137,7 +138,7 @@ def _regions_exist(
     known = [*known_regions(), *network.regions]
     for name in network.regions:
         if name in known_regions() or "/" in name:
-            yield ("network", "regions", name), "the name is taken, or holds a `/`"
+            yield ("network", "regions", Key(name)), "the name is taken, or holds a `/`"
     used = [*_placed("validators", validators.placement)]
     if validators.candidates is not None:
         used += _placed("validators", validators.candidates.placement, "candidates")
@@ -160,7 +161,7 @@ def _placed(section: str, placement: Any, *inner: str) -> list[tuple[Any, str]]:
     path = (section, *inner, "placement")
     if placement.amounts is None:
         return [((*path, index), name) for index, name in enumerate(placement.regions)]
-    return [((*path, name), name) for name in placement.regions]
+    return [((*path, Key(name)), name) for name in placement.regions]
 
 
 def _selected_regions(path: tuple[Any, ...], selection: Any) -> list[tuple[Any, str]]:

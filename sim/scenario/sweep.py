@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeAlias
 
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKey
+from sim.scenario.errors import Key
 from sim.scenario.fields import Marker
 from sim.scenario.quantities import QuantityError
 
@@ -35,7 +36,7 @@ class Axes(Marker):
         bad: list[tuple[str | int, str]] = []
         for path, values in value.items():
             if path.split(".")[0] in OWN_KEYS:
-                bad.append((path, f"a sweep cannot vary `{path}`"))
+                bad.append((Key(path), f"a sweep cannot vary `{path}`"))
             elif not isinstance(values, list) or not values:
                 bad.append((path, "expected a list of values"))
         if bad:

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from sim.scenario.choices import TAG
+from sim.scenario.errors import Key
 from sim.scenario.fields import yaml_key
 from sim.scenario.model import Point, Scenario
 from sim.scenario.quantities import QuantityError
@@ -105,7 +106,8 @@ def _findings(error: Any, plain: Mapping[str, Any]) -> list[Finding]:
             return [((*path, part), message) for part, message in cause.parts]
         return [(path, str(cause))]
     if kind in ("unexpected_keyword_argument", "extra_forbidden"):
-        return [(path, _unknown_key(str(path[-1]), error["loc"], plain))]
+        key = str(path[-1])
+        return [((*path[:-1], Key(key)), _unknown_key(key, error["loc"], plain))]
     if kind == "missing":
         return [(path[:-1], f"`{path[-1]}` {MISSING}")]
     if kind.startswith("union_tag") and isinstance(value, Mapping) and "kind" in value:

@@ -71,18 +71,18 @@ expect: []
     expected = [
         "1:1: `title` is missing",
         "1:9: schema: `creto-sim/2` is not one of: creto-sim/1",
-        "2:8: titel: `titel` is not known here; did you mean `title`?",
+        "2:1: titel: `titel` is not known here; did you mean `title`?",
         "3:11: question: expected text; quote it if it is meant as text",
         "4:11: duration: 10 is a bare number; a duration needs a unit, such as `10 ms`",
         "5:1: network: `bandwidth` is missing",
-        "5:21: network.bandwith: `bandwith` is not known here; did you mean `bandwidth`?",
+        "5:11: network.bandwith: `bandwith` is not known here; did you mean `bandwidth`?",
         "5:37: network.loss: 60 % is above the greatest value, 50 %",
         "8:3: validators.placement: places 3 validators, `count` is 4",
         "10:15: `on` is a boolean in YAML 1.1 and text in YAML 1.2; write `true` or `false`, or "
         "quote it",
         "11:25: consensus.dissemination.kind: kind `trea` is not known here; did you mean `tree`?",
         "12:1: weights: stake, reputation and uptime add up to 101 %, not 100 %",
-        "14:54: faults.0.untl: `untl` is not known here; did you mean `until`?",
+        "14:48: faults.0.untl: `untl` is not known here; did you mean `until`?",
         "15:5: faults.1: `nodes` is missing",
         "16:5: faults.2: expected a map of settings",
         "17:9: expect: expects nothing, so nothing could be met",
@@ -120,7 +120,7 @@ expect: []
         ),
         (
             "adversaries: [{kind: silent, nodes: {random: 1, ids: [1]}}]",
-            "9:46: adversaries.0.nodes",
+            "9:38: adversaries.0.nodes.random: `random` is not known here",
         ),
         (
             "adversaries: [{kind: silent, nodes: {ids: [1, 9]}}]",

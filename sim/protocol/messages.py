@@ -123,6 +123,9 @@ FRAME_BYTES = 16
 Statement: TypeAlias = tuple[ValidatorId, bytes, bytes]
 """(signer, signed bytes, signature)."""
 
+_NOBODY: Statement = (-1, b"", b"")
+"""A statement that cannot hold: what is not as its bitmap says does not verify."""
+
 
 def wire_size_bytes(message: Message, signature_bytes: int) -> int:
     """Size a message: fields, bitmaps, and `signature_bytes` for each signature in it."""
@@ -189,7 +192,10 @@ def _of(value: Any) -> tuple[Statement, ...]:
         return ((value.validator, value.signed_bytes(), value.signature),)
     if isinstance(value, QC):
         said = Vote(value.epoch, value.view, value.block, 0).signed_bytes()
-        pairs = zip(members(value.signers), value.signatures, strict=True)
+        signers = members(value.signers)
+        if len(signers) != len(value.signatures):
+            return (_NOBODY,)
+        pairs = zip(signers, value.signatures, strict=True)
         return tuple((signer, said, signature) for signer, signature in pairs)
     if isinstance(value, EpochProof):
         return _of(value.path[-1].justify) + _of(value.qc)

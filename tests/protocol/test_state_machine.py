@@ -68,6 +68,9 @@ class Soup:
         self.heights = dict.fromkeys(EVERYONE, 0)
         self.conflicts: list[tuple[int, int, int]] = []
         self.accused: dict[int, None] = {}
+        self.votes: dict[tuple[int, int, int], bytes] = {}
+        self.gave_up: dict[tuple[int, int], int] = {}
+        self.broken_vows: list[str] = []
         self.blocks: dict[bytes, Block] = {}
         self.certificates: dict[bytes, QC] = {}
         self.now_ns = 0
@@ -106,10 +109,25 @@ class Soup:
 
     def send(self, node: int, to: Any, message: Message) -> None:
         message = with_signatures(message, node, lambda said: sign(node, said))
+        if node != ADVERSARY:
+            self.watch(node, message)
         if isinstance(message, Proposal):
             self.blocks[message.block.id] = message.block
             self.certificates[message.block.justify.block] = message.block.justify
         self.flying.extend((node, peer, message) for peer in to)
+
+    def watch(self, node: int, message: Message) -> None:
+        """Note an honest validator that votes twice in a view, or in a view it gave up."""
+        if isinstance(message, TimeoutMessage):
+            place = (node, message.timeout.epoch)
+            self.gave_up[place] = max(self.gave_up.get(place, 0), message.timeout.view)
+        elif isinstance(message, VoteMessage):
+            vote = message.vote
+            first = self.votes.setdefault((node, vote.epoch, vote.view), vote.block)
+            if first != vote.block:
+                self.broken_vows.append(f"{node} voted twice in view {vote.view}")
+            if vote.view <= self.gave_up.get((node, vote.epoch), 0):
+                self.broken_vows.append(f"{node} voted in view {vote.view}, which it gave up")
 
     def deliver(self, index: int) -> None:
         sender, to, message = self.flying.pop(index % len(self.flying))
@@ -181,8 +199,8 @@ class AdversarySchedules(RuleBasedStateMachine):
 
     @rule(node=st.sampled_from(HONEST))
     def crash_and_restart(self, node: int) -> None:
+        """Restart at once: what is in flight still arrives (and may be dropped by its own rule)."""
         COUNTS["restarts"] += 1
-        self.soup.flying = [f for f in self.soup.flying if f[1] != node]
         self.soup.handle(node, Restarted(self.soup.disk[node]))
 
     @precondition(lambda self: self.soup.blocks)
@@ -231,6 +249,7 @@ class AdversarySchedules(RuleBasedStateMachine):
     def nothing_conflicts(self) -> None:
         if hasattr(self, "soup"):
             assert self.soup.conflicts == []
+            assert self.soup.broken_vows == []
             assert not any(node in self.soup.accused for node in HONEST)
 
     def teardown(self) -> None:

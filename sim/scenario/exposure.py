@@ -12,7 +12,7 @@ from typing import Any
 
 from sim.protocol.adaptive_quorum import LEVELS
 from sim.protocol.weighted_voting import WeightParameters, weight_table
-from sim.scenario.disturbances import AmnesiaCrash, Crash, DoubleVote, Equivocate, Silent
+from sim.scenario.disturbances import AmnesiaCrash, Crash, DoubleVote, Equivocate
 from sim.scenario.model import EqualStake, ListedStake, Validators, Weights, ZipfStake
 from sim.scenario.selection import ByStake, ByWeight, Ids, Random
 
@@ -45,8 +45,8 @@ def byzantine_ppm(validators: Validators, weights: Weights, adversaries: Any, fa
 
 
 def unavailable_ppm(validators: Validators, weights: Weights, adversaries: Any, faults: Any) -> int:
-    """Return the least share of the weight that the scenario silences for good."""
-    bad = [item.nodes for item in adversaries if isinstance(item, Silent) and item.end_ns is None]
+    """Return the least share of the weight that is Byzantine, or down, to the end of the run."""
+    bad = [item.nodes for item in adversaries if item.end_ns is None]
     bad += [item.nodes for item in faults if isinstance(item, Crash) and item.until_ns is None]
     return _least_share(validators, weights, bad)
 

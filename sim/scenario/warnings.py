@@ -48,7 +48,7 @@ def _liveness(scenario: Scenario) -> list[str]:
     if away <= limit:
         return []
     return [
-        f"expect: liveness is expected, but validators that go silent for good own "
-        f"{SHARE.format(away)} of the voting weight at genesis, and a quorum of this level is out "
-        f"of reach above {SHARE.format(limit)} (1 - q)"
+        f"expect: liveness is expected, but validators that are Byzantine or down to the end own "
+        f"{SHARE.format(away)} of the voting weight at genesis; at this level the chain is sure to "
+        f"stay live only up to {SHARE.format(limit)} (1 - q)"
     ]

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import polars as pl
 
 from sim.engine.plane_parameters import region_names
+from sim.engine.plane_rows import VOCABULARIES
 from sim.engine.world import World, build
 from sim.monitor.verdict import Verdict, combine, judge
 from sim.record.digests import TableDigest
@@ -27,7 +28,6 @@ from sim.record.runs import ReplicateResult, RunWriter
 from sim.record.summary import epoch_levels, metrics_of
 from sim.record.tables import table_of
 from sim.scenario.model import Scenario
-from sim.world.agents.kinds import KINDS, REASONS
 
 Detail: TypeAlias = Literal["rounds", "blocks", "messages"]
 
@@ -158,7 +158,7 @@ def _replicate(
     """Simulate one replicate of one point and judge it."""
     wall, cpu = time.monotonic_ns(), cpu_time_ns()
     folder = writer.replicate_path(place.point, place.replicate)
-    vocabularies = {"region": region_names(scenario), "kind": KINDS, "reason": REASONS}
+    vocabularies = {"region": region_names(scenario), **VOCABULARIES}
     with Recorder(folder, detail=scenario.record.detail, vocabularies=vocabularies) as recorder:
         world = build(scenario, place.replicate, recorder)
         now = simulate(world, scenario.duration_ns, stop, _reporter(world, place, progress))
@@ -209,7 +209,6 @@ def _reporter(
 ) -> Callable[[int], None]:
     def report(now_ns: int) -> None:
         if progress is not None:
-            messages = 0 if world.plane is None else world.plane.delivered
             progress(
                 Progress(
                     *place,
@@ -217,7 +216,7 @@ def _reporter(
                     duration_ns=world.scenario.duration_ns,
                     blocks=world.observer.blocks_committed,
                     transactions=world.observer.transactions_committed,
-                    messages=messages,
+                    messages=world.delivered,
                 )
             )
 

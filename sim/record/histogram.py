@@ -92,7 +92,7 @@ def latency_columns(
     Arrays of one length; a plain integer holds for all. Codes are those of the recorder's
     vocabularies and stay below 2**8 (kinds) and 2**12 (regions).
     """
-    second = np.asarray(finished_ns, dtype=np.int64) // 1_000_000_000
+    second = (np.asarray(finished_ns, dtype=np.int64) - 1) // 1_000_000_000
     size = second.shape
     parts: Sequence[tuple[Any, int]] = (
         (kind, 8),

@@ -191,7 +191,7 @@ class Recorder:
         """Count one latency; for many at once see `histogram.latency_columns`."""
         self.append_row(
             "latency",
-            second=finished_ns // 1_000_000_000,
+            second=(finished_ns - 1) // 1_000_000_000,
             kind=kind,
             source_region=source_region,
             destination_region=destination_region,

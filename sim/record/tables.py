@@ -109,7 +109,7 @@ def _wall(name: str, meaning: str) -> Column:
 
 
 _TIME = _int("time_ns", "simulated time")
-_SECOND = _int("second", "simulated second in which it happened: floor(time_ns / 10^9)")
+_SECOND = _int("second", "simulated second s in which it happened: (s, s + 1] x 10^9 ns")
 _NODE = _int("node", "validator that saw it")
 _EPOCH = _int("epoch", "epoch, from 0")
 _VIEW = _int("view", "view within the epoch, from 1")
@@ -340,7 +340,7 @@ TABLES: tuple[Table, ...] = (
             _sum("served", "jobs whose service began"),
             _sum("busy_ns", "service time given, all servers"),
             _sum("waited_ns", "waiting time of the served"),
-            Column("queue_max", "int", "longest queue met by an arrival", merge="max"),
+            Column("queue_max", "int", "longest queue met by an arrival; -1 not measured", merge="max"),
             _sum("dropped", "jobs refused by a full queue or lost in a crash"),
         ),
     ),

@@ -7,6 +7,7 @@ Must not know: what fields mean.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path as FilePath
 from typing import Any
@@ -119,8 +120,8 @@ def _own_keys(root: Node, path: FilePath, errors: list[ScenarioError]) -> None:
     """Give the scenario its file's name where it has none."""
     assert isinstance(root.content, dict)
     if "name" not in root.content:
-        stem = path.name.removesuffix(path.suffix).lower()
-        root.content["name"] = Node(root.place, stem)
+        stem = re.sub(r"[^a-z0-9_-]+", "_", path.stem.lower()).strip("_-")
+        root.content["name"] = Node(root.place, stem[:60] or "scenario")
 
 
 def _override(root: Node, override: str, rank: int, errors: list[ScenarioError]) -> None:

@@ -391,7 +391,8 @@ class Crypto:
     suite: Literal["pqcrypto", "pycryptodome"] = "pqcrypto"
     """Which implementation signs when they are real."""
     costs: Annotated[str, Text(200, what="a cost table or a path to one")] = "pqcrypto"
-    """Simulated time an operation takes: a table by name, or a file of `creto-sim calibrate`."""
+    """Simulated time an operation takes: a table by name, or a file of `creto-sim calibrate`, by
+    its path from the working folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,7 +130,7 @@ def to_yaml(scenario: Scenario) -> str:
 def _needs_quotes(value: str) -> bool:
     from sim.scenario.document import reads_as_text
 
-    return not reads_as_text(value)
+    return not (value.isprintable() and reads_as_text(value))
 
 
 def has_default(item: Any) -> bool:

@@ -276,3 +276,22 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     path.write_text("- a\n")
     with pytest.raises(ScenarioErrors, match=r"latin.yaml:1:1: expected a map of settings"):
         load_scenario(path)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("My Case (2).yaml", "my_case_2"),
+        ("a.b.yml", "a_b"),
+        ("\u00e9.yaml", "scenario"),
+        ("x", "x"),
+    ],
+)
+def test_a_scenario_without_a_name_has_its_files(
+    tmp_path: Path, minimal: str, file: str, name: str
+) -> None:
+    path = tmp_path / file
+    path.write_text(minimal)
+    assert load_scenario(path).name == name
+    path.write_text(minimal + "name: chosen\n")
+    assert load_scenario(path).name == "chosen"

@@ -160,3 +160,11 @@ def test_digests_agree_between_processes() -> None:
         for seed in ("0", "1")
     }
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["two\nlines", "a\n\nb\n", " led", "tab\tin", "é\u2028\x85ö", "a: |"]
+)
+def test_texts_of_any_shape_survive(text: str, tmp_path: Path) -> None:
+    base = load_scenario(ROOT / "scenarios" / "smoke.yaml")
+    _round_trip(replace(base, question=text), tmp_path)

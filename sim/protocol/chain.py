@@ -56,8 +56,13 @@ class Chain:
         self.pending.clear()
 
     def _weigh(self, qc: QC) -> int:
-        table = self._tables.get(qc.epoch)
-        return 0 if table is None else max(0, bitmap_weight(qc.signers, table.weights))
+        pinned = self._tables.get(qc.epoch)
+        if pinned is None:
+            return 0
+        weight: int | None = pinned.memo.get(qc.signers)
+        if weight is None:
+            weight = pinned.memo[qc.signers] = max(0, bitmap_weight(qc.signers, pinned.weights))
+        return weight
 
     def check(self, qc: QC) -> str | None:
         """Judge a certificate by the present epoch, each (statement, bitmap) once."""
@@ -103,7 +108,7 @@ class Chain:
         if qc.view > self.high_qc.view:
             self.high_qc = qc
         justify = block.justify
-        if justify.view and justify.view + 1 == block.view:
+        if justify.view and justify.view + 1 == block.view and justify.block != self.tree.final.id:
             self._commit(justify.block, qc, out)
         return None
 
@@ -119,6 +124,18 @@ class Chain:
             qc = block.justify
         return found
 
+    def check_content(self, block: Block) -> str | None:
+        """Judge a block's content on its parent; each block once where validators share a ledger.
+
+        Evidence is judged each time: the id covers its key only.
+        """
+        if block.evidence:
+            return self.ledger.check_content(block)
+        memo = self.epoch.memo
+        if block.id not in memo:
+            memo[block.id] = self.ledger.check_content(block)
+        return memo[block.id]  # type: ignore[no-any-return]
+
     def insert(self, block: Block, out: list[Effect]) -> str | None:
         """Store a block whose certificates hold; its parent must be here. Returns why not."""
         reason = self.tree.check_insert(block)
@@ -130,7 +147,7 @@ class Chain:
     def _commit(self, block_id: BlockId, qc: QC, out: list[Effect]) -> None:
         final = self.tree.final
         path = self.tree.path(block_id, final.height, 1 << 30)
-        if block_id == final.id or (not path and self.tree.extends(final.id, block_id)):
+        if not path and self.tree.extends(final.id, block_id):
             return
         root = next((b for b in path if self.ledger.is_root(b.id)), None)
         if root is None:

@@ -55,9 +55,10 @@ def assemble(
     )
 
 
-def too_large(block: Block, parameters: ConsensusParameters) -> bool:
-    """Say whether a block exceeds what any leader may put in."""
-    transactions = sum(ref.last - ref.first + 1 for ref in block.payload)
+def too_large(block: Block, chain: Chain, parameters: ConsensusParameters) -> bool:
+    """Say whether a block of sound content exceeds what a leader may put in."""
+    ledger = chain.ledger
+    transactions = ledger.apply(block).transactions - ledger.state(block.parent).transactions
     return (
         len(block.payload) > parameters.max_block_refs
         or transactions > parameters.max_block_transactions

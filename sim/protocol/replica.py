@@ -42,6 +42,7 @@ EARLY_MESSAGES = 512
 """Messages of the next epoch kept until its proof is here."""
 CERTIFICATES_COMPARED = 64
 """Views whose certificate is kept, to convict who signs another one."""
+LEADERS_KEPT = 1_024
 
 
 class Replica:
@@ -81,16 +82,20 @@ class Replica:
         self._join_epoch()
 
     def _join_epoch(self) -> None:
+        self.epoch = self.chain.epoch.epoch
         self.is_member = self.chain.epoch.weights.weights[self.me] > 0
+        self._leaders: dict[int, ValidatorId] = {}
         self._by_view: dict[int, QC] = {}
-
-    @property
-    def epoch(self) -> int:
-        return self.chain.epoch.epoch
 
     def leader(self, view: int) -> ValidatorId:
         """Name the leader of a view of the present epoch."""
-        return leader(self.chain.epoch, view, self.parameters.leader)
+        known = self._leaders.get(view)
+        if known is None:
+            known = leader(self.chain.epoch, view, self.parameters.leader)
+            if len(self._leaders) >= LEADERS_KEPT:
+                self._leaders.clear()
+            self._leaders[view] = known
+        return known
 
     # What a subclass adds
 
@@ -148,10 +153,10 @@ class Replica:
         blocks derives the proof from it. New members hold nothing, they get the proof itself.
         """
         chain = self.chain
-        proof = chain.proofs[self.epoch - 1]
+        proof = chain.proofs[old.epoch]
         if formed:
             message = EpochProofMessage(proof)
-            first = self.leader(1)
+            first = leader(chain.epoch, 1, self.parameters.leader)
             if first != self.me:
                 out.append(Send(first, message))
             out.append(Broadcast(CertificateResponse(proof.qc)))

@@ -20,30 +20,41 @@ WEIGHT_UNIT = 10**9
 """Weights are floor(WEIGHT_UNIT x share)."""
 
 
+_NUMBERS: dict[int, bytes] = {}
+_NUMBERS_KEPT = 1 << 16
+"""Encodings of integers are remembered: states are mostly tuples of the same few thousand."""
+
+
 def canonical(*parts: object) -> bytes:
     """Encode nested tuples of int, bytes, str, None unambiguously (tag, length, content)."""
-    out = bytearray()
-    _encode(parts, out)
-    return bytes(out)
+    return _encode(parts)
 
 
-def _encode(value: object, out: bytearray) -> None:
+def _encode(value: object) -> bytes:
+    kind = type(value)
+    if kind is int:
+        known = _NUMBERS.get(value)  # type: ignore[call-overload]
+        return known if known is not None else _encode_number(value)  # type: ignore[arg-type]
+    if kind is bytes:
+        return b"b" + len(value).to_bytes(4, "big") + value  # type: ignore[arg-type, operator]
+    if isinstance(value, tuple):
+        return b"t" + len(value).to_bytes(4, "big") + b"".join(map(_encode, value))
     if value is None:
-        out += b"n"
-    elif isinstance(value, int):
-        body = value.to_bytes((value.bit_length() + 8) // 8, "big", signed=True)
-        out += b"i" + len(body).to_bytes(4, "big") + body
-    elif isinstance(value, bytes):
-        out += b"b" + len(value).to_bytes(4, "big") + value
-    elif isinstance(value, str):
-        text = value.encode()
-        out += b"s" + len(text).to_bytes(4, "big") + text
-    elif isinstance(value, tuple):
-        out += b"t" + len(value).to_bytes(4, "big")
-        for item in value:
-            _encode(item, out)
-    else:
-        raise TypeError(f"no canonical bytes for {type(value).__name__}")
+        return b"n"
+    if kind is str:
+        text = value.encode()  # type: ignore[attr-defined]
+        return b"s" + len(text).to_bytes(4, "big") + text  # type: ignore[no-any-return]
+    if isinstance(value, int):
+        return _encode(int(value))
+    raise TypeError(f"no canonical bytes for {kind.__name__}")
+
+
+def _encode_number(value: int) -> bytes:
+    body = value.to_bytes((value.bit_length() + 8) // 8, "big", signed=True)
+    encoded = b"i" + len(body).to_bytes(4, "big") + body
+    if len(_NUMBERS) < _NUMBERS_KEPT:
+        _NUMBERS[value] = encoded
+    return encoded
 
 
 def digest(*parts: object) -> bytes:

@@ -125,10 +125,6 @@ class Validator(Replica):
         self._events[type(event)](event, out)
         return out
 
-    @property
-    def view(self) -> int:
-        return self._pacemaker.view
-
     def _forget_volatile(self) -> None:
         super()._forget_volatile()
         self._restored: PersistentState | None = None
@@ -138,6 +134,7 @@ class Validator(Replica):
         self._restart_views()
 
     def _restart_views(self) -> None:
+        self.view = 0
         self._collectors: dict[int, VoteCollector] = {}
         self._proposals: dict[int, Block] = {}
         self._awaiting: dict[int, Block | None] = {}
@@ -240,12 +237,13 @@ class Validator(Replica):
 
     def _enter(self, view: int, reason: str, out: list[Effect]) -> None:
         """Move to `view`, set its timer, and lead it if it is this validator's."""
+        self.view = view
         self._pacemaker.enter(view, progress=reason != "timeout")
         out.append(ViewChanged(self.epoch, view, reason))
         if self._collectors:
             self._forward_late(view, out)
-        for seen in [v for v in self._proposals if v < view - VIEWS_BEHIND]:
-            del self._proposals[seen]
+        if len(self._proposals) > 2 * VIEWS_BEHIND:
+            self._proposals = {v: b for v, b in self._proposals.items() if v >= view - VIEWS_BEHIND}
         if self.is_member:
             out.append(SetTimer((self.epoch, view, _VIEW), self._pacemaker.delay_ns()))
             self._lead(out)
@@ -296,8 +294,8 @@ class Validator(Replica):
         if block.parent not in self.chain.tree:
             self.sync.keep_orphan(sender, message)
             return
-        reason = self.ledger.check_content(block)
-        if reason is None and too_large(block, self.parameters):
+        reason = self.chain.check_content(block)
+        if reason is None and too_large(block, self.chain, self.parameters):
             reason = "too_large"
         reason = reason or self.chain.insert(block, out)
         if reason is not None:

@@ -86,6 +86,21 @@ class Shared:
         self.book: dict[int, int] = {}
 
 
+async def _stop_listening(server: asyncio.Server) -> None:
+    """Accept nothing more, then close.
+
+    asyncio accepts a connection in one turn of the loop and ties it to its server in the next; one
+    whose server was closed in between would leak.
+    """
+    loop = asyncio.get_running_loop()
+    for listener in server.sockets:
+        loop.remove_reader(listener.fileno())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    server.close()
+    await server.wait_closed()
+
+
 class Caller:
     """An incoming connection: whose it is, once that is known, and the task that reads it."""
 
@@ -169,8 +184,9 @@ class Node:
         """Fall silent and give up every socket and task; what was persisted stays."""
         self.silence()
         self._shared.book.pop(self.id, None)
-        if self._server is not None:
-            self._server.close()
+        server, self._server = self._server, None
+        if server is not None:
+            await _stop_listening(server)
         calls = [caller.task for caller in self._incoming.values() if caller.task is not None]
         ending = [*self._tasks, *calls]
         for task in ending:
@@ -179,9 +195,6 @@ class Node:
         # A task that was cancelled before it began has hung up nothing.
         for writer in self._incoming:
             writer.transport.abort()
-        if self._server is not None:
-            await self._server.wait_closed()
-        self._server = None
         self._tasks.clear()
         self._incoming.clear()
         self.lines.clear()

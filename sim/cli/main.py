@@ -7,7 +7,7 @@ Must not know: how anything is done.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -40,16 +40,16 @@ ScenarioFile = Annotated[
     ),
 ]
 Overrides = Annotated[
-    Optional[list[str]],  # noqa: UP045 - typer before 0.16 reads no `| None` of a list here
+    list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
         help="Replace a setting: --set validators.count=7. May be repeated.",
     ),
 ]
-Seed = Annotated[Optional[int], typer.Option(help="Replace the seed.", show_default=False)]  # noqa: UP045
+Seed = Annotated[int | None, typer.Option(help="Replace the seed.", show_default=False)]
 Replicates = Annotated[
-    Optional[int],  # noqa: UP045
+    int | None,
     typer.Option(help="Replace the number of replicates.", show_default=False),
 ]
 Out = Annotated[
@@ -66,7 +66,7 @@ def run(
     seed: Seed = None,
     replicates: Replicates = None,
     detail: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(
             metavar="LEVEL",
             help="Which tables to keep: rounds, blocks or messages.",
@@ -151,7 +151,7 @@ def verify(
 @guarded
 def bench(
     agents: Annotated[
-        Optional[list[int]],  # noqa: UP045
+        list[int] | None,
         typer.Option(
             min=100, help="Agents of a measurement; may be repeated. Default: 10k, 100k, 1M, 10M."
         ),

@@ -163,6 +163,7 @@ def _sessions(sessions: asked.Sessions) -> plane.Sessions | None:
         off_shape_micro=sessions.off_shape_micro,
         off_scale_ns=sessions.off_scale_ns,
         renew_within_ns=sessions.renew_within_ns,
+        renew_bytes=sessions.renew_size_bytes,
     )
 
 

@@ -58,6 +58,8 @@ class WeibullSessions:
     """Scale of the times between two sessions."""
     renew_within_ns: Annotated[int, duration("0 s", "1 d")] = 0
     """A returning agent renews its lease at a random time within this; `0 s`: it does not."""
+    renew_size_bytes: PayloadSize = 4_691
+    """Length of that renewal: an ML-DSA-87 signature (4,627 B) and 64 B of entry."""
 
 
 Sessions: TypeAlias = Annotated[AlwaysOn | WeibullSessions, ByKind()]

@@ -48,7 +48,8 @@ class Record:
     detail: Literal["rounds", "blocks", "messages"] = "blocks"
     """Which tables: of rounds only, of blocks too, of single messages too."""
     sample_ppm: Annotated[int, share()] = 1_000
-    """Share of the agent messages whose exact times are kept, chosen by a keyed hash."""
+    """At detail `messages`, share of the agents' messages whose exact times are kept, chosen by a
+    keyed hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

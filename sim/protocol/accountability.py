@@ -40,8 +40,9 @@ def double_votes(one: QC, other: QC) -> list[Evidence]:
 def stale_timeouts(tc: TC, certified: Iterable[Certified]) -> list[Evidence]:
     """Convict who timed out, in `tc`, with a high QC below one that he had voted upon."""
     found: dict[ValidatorId, Evidence] = {}
+    lowest = min((t.high_qc_view for t in tc.timeouts), default=0)
     for block, qc in certified:
-        if qc.view > tc.view or qc.epoch != tc.epoch:
+        if qc.view > tc.view or qc.epoch != tc.epoch or lowest >= block.justify.view:
             continue
         for timeout in tc.timeouts:
             signer = timeout.signer

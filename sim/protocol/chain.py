@@ -11,9 +11,10 @@ from sim.protocol.effects import Committed, Effect, EpochChanged, Forked, Reconc
 from sim.protocol.epochs import check_proof, root_certificate
 from sim.protocol.fork_detector import BlockTree
 from sim.protocol.ledger import Ledger
-from sim.protocol.multi_signature import bitmap_weight, check_certificate
+from sim.protocol.multi_signature import bitmap_weight, check_certificate, check_tc
 from sim.protocol.types import (
     QC,
+    TC,
     Block,
     BlockId,
     EpochParameters,
@@ -74,6 +75,16 @@ class Chain:
         if len(memo) > _MEMO_LIMIT:
             memo.clear()
         memo[key] = reason
+        return reason
+
+    def check_tc(self, tc: TC) -> str | None:
+        """Judge a timeout certificate by the present epoch, each object once."""
+        memo = self.epoch.memo
+        known = memo.get(("tc", tc.view))
+        if known is not None and known[0] is tc:
+            return known[1]  # type: ignore[no-any-return]
+        reason = check_tc(tc, self.epoch)
+        memo["tc", tc.view] = (tc, reason)
         return reason
 
     @property

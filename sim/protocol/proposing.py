@@ -57,11 +57,12 @@ def assemble(
 
 def too_large(block: Block, chain: Chain, parameters: ConsensusParameters) -> bool:
     """Say whether a block of sound content exceeds what a leader may put in."""
-    ledger = chain.ledger
-    transactions = ledger.apply(block).transactions - ledger.state(block.parent).transactions
+    ledger, transactions = chain.ledger, 0
+    if block.payload:
+        transactions = ledger.apply(block).transactions - ledger.state(block.parent).transactions
     return (
-        len(block.payload) > parameters.max_block_refs
-        or transactions > parameters.max_block_transactions
+        transactions > parameters.max_block_transactions
+        or len(block.payload) > parameters.max_block_refs
         or len(block.operations) > parameters.max_block_operations
         or len(block.evidence) > parameters.max_block_evidence
         or len(block.attendance) > parameters.max_block_attendance

@@ -132,17 +132,20 @@ class Timeout(NamedTuple):
         return canonical("timeout", self.epoch, self.view, self.high_qc_view, self.high_qc_block)
 
 
-class TC(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TC:
     """Timeout certificate: each signer's own statement is kept, so offences stay provable."""
 
     epoch: int
     view: int
     timeouts: tuple[Timeout, ...]
     """In ascending signer order."""
+    high_qc_view: int = field(init=False, compare=False)
+    """The highest that a signer reports; -1 without signers."""
 
-    @property
-    def high_qc_view(self) -> int:
-        return max(t.high_qc_view for t in self.timeouts)
+    def __post_init__(self) -> None:
+        highest = max((t.high_qc_view for t in self.timeouts), default=-1)
+        object.__setattr__(self, "high_qc_view", highest)
 
     def id(self) -> bytes:
         return digest("tc", self.epoch, self.view, tuple(tuple(t[:5]) for t in self.timeouts))

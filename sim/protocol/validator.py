@@ -58,9 +58,8 @@ from sim.protocol.multi_signature import (
     Conflict,
     RejectedVote,
     VoteCollector,
-    check_tc,
+    bitmap_weight,
 )
-from sim.protocol.multi_signature import members as signers
 from sim.protocol.pacemaker import (
     VIEWS_AHEAD,
     VIEWS_BEHIND,
@@ -74,8 +73,6 @@ from sim.protocol.safety import SafetyRules
 from sim.protocol.sync import ANYTHING, concerns
 from sim.protocol.types import QC, TC, Block, BlockId, CertificateRef, Timeout, ValidatorId
 
-_PROPOSE = "propose"
-_VIEW = "view"
 AWAITED_PAYLOADS = 8
 """Questions about payload kept open at once."""
 BLOCKS_COMPARED = 4
@@ -90,7 +87,7 @@ class Validator(Replica):
     def __init__(self, me: ValidatorId, parameters: ConsensusParameters, ledger: Ledger) -> None:
         super().__init__(me, parameters, ledger)
         self._events: dict[type, Callable[[Any, list[Effect]], None]] = {
-            MessageReceived: self._on_message,
+            MessageReceived: self._on_unverified,
             TimerFired: self._on_timer,
             PayloadReady: self._on_payload,
             BlocksReceived: self._on_blocks,
@@ -122,7 +119,10 @@ class Validator(Replica):
         if self.chain.halted:
             return out
         self._now_ns = now_ns
-        self._events[type(event)](event, out)
+        if type(event) is MessageReceived and event.verified:
+            self._messages[type(event.message)](event.sender, event.message, out)
+        else:
+            self._events[type(event)](event, out)
         return out
 
     def _forget_volatile(self) -> None:
@@ -191,12 +191,8 @@ class Validator(Replica):
 
     # Messages and timers
 
-    def _on_message(self, event: MessageReceived, out: list[Effect]) -> None:
-        sender, message, verified = event
-        if verified:
-            self._messages[type(message)](sender, message, out)
-        else:
-            out.append(Rejected(sender, concerns(message), "invalid_signature"))
+    def _on_unverified(self, event: MessageReceived, out: list[Effect]) -> None:
+        out.append(Rejected(event.sender, concerns(event.message), "invalid_signature"))
 
     def _receive(self, sender: ValidatorId, message: Message, out: list[Effect]) -> None:
         self._messages[type(message)](sender, message, out)
@@ -212,9 +208,9 @@ class Validator(Replica):
             if number == self._polls:
                 self._poll(out)
         elif number == self.view:
-            if purpose == _PROPOSE:
+            if purpose == "propose":
                 self._lead(out)
-            elif purpose == _VIEW and self.is_member:
+            elif purpose == "view" and self.is_member:
                 self._time_out(out)
 
     # Views
@@ -245,7 +241,7 @@ class Validator(Replica):
         if len(self._proposals) > 2 * VIEWS_BEHIND:
             self._proposals = {v: b for v, b in self._proposals.items() if v >= view - VIEWS_BEHIND}
         if self.is_member:
-            out.append(SetTimer((self.epoch, view, _VIEW), self._pacemaker.delay_ns()))
+            out.append(SetTimer((self.epoch, view, "view"), self._pacemaker.delay_ns()))
             self._lead(out)
 
     def _forward_late(self, view: int, out: list[Effect]) -> None:
@@ -274,7 +270,7 @@ class Validator(Replica):
         out.append(Send(self.me, message))
         out.append(Broadcast(message))
         self._pacemaker.expired += 1
-        out.append(SetTimer((self.epoch, self.view, _VIEW), self._pacemaker.delay_ns()))
+        out.append(SetTimer((self.epoch, self.view, "view"), self._pacemaker.delay_ns()))
 
     # Proposals and votes
 
@@ -392,8 +388,7 @@ class Validator(Replica):
                 self._accuse(evidence, out, tell=True)
 
     def _certify(self, sender: ValidatorId, qc: QC, out: list[Effect]) -> None:
-        weight = sum(self.chain.epoch.weights.weights[s] for s in signers(qc.signers))
-        out.append(Certified(qc, weight))
+        out.append(Certified(qc, bitmap_weight(qc.signers, self.chain.epoch.weights)))
         self._take_certificate(sender, qc, out, formed=True)
 
     # Timeouts
@@ -449,7 +444,7 @@ class Validator(Replica):
         """Enter the view after `tc`; False when it is no certificate of this epoch."""
         if tc.view < self.view:
             return True
-        reason = check_tc(tc, self.chain.epoch)
+        reason = self.chain.check_tc(tc)
         if reason is not None:
             out.append(Rejected(sender, "tc", reason))
             return False
@@ -478,7 +473,7 @@ class Validator(Replica):
         if seen is not None and seen[0] == chain.high_qc.block:
             wait_ns = seen[1] + self.parameters.min_block_interval_ns - self._now_ns
             if wait_ns > 0:
-                out.append(SetTimer((self.epoch, view, _PROPOSE), wait_ns))
+                out.append(SetTimer((self.epoch, view, "propose"), wait_ns))
                 return
         if None not in self._awaiting.values():
             out.append(RequestPayload((), self._await(None)))

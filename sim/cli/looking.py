@@ -17,6 +17,7 @@ from sim.cli.outcome import MET, USAGE, UsageError, complain
 from sim.scenario.estimate import least_memory_bytes, machine_memory_bytes, memory_shortage
 from sim.scenario.load import ScenarioErrors, load_scenario
 from sim.scenario.model import Scenario
+from sim.scenario.offered import offered
 from sim.scenario.quantities import DURATION
 from sim.scenario.warnings import warnings_of
 
@@ -92,7 +93,8 @@ def check_scenarios(scenarios: Sequence[str], overrides: Sequence[str]) -> int:
             complain(str(error))
             continue
         memory = least_memory_bytes(loaded) / 2**20
-        needs = f"at least {memory:,.0f} MiB, digest {loaded.digest[:8]}"
+        load_of = "".join(f"about {count:,} {what}, " for what, count in offered(loaded).items())
+        needs = f"{load_of}at least {memory:,.0f} MiB, digest {loaded.digest[:8]}"
         print(f"{find(scenario)}: ok: {facts(loaded)}, {needs}")
         for warning in warnings_of(loaded):
             complain(f"{find(scenario)}: warning: {warning}")

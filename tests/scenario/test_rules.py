@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from sim.record.summary import METRICS as MEASURED
 from sim.scenario.checks import DURATION_METRICS, METRICS
 from sim.scenario.exposure import liveness_limit_ppm, safety_limit_ppm
+from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
+from sim.scenario.offered import offered
 from sim.scenario.warnings import warnings_of
 
+ROOT = Path(__file__).parents[2]
 TEN = ["validators={count: 10, placement: [aws:us-gov-west-1]}"]
 
 
@@ -101,3 +105,71 @@ def test_a_cap_that_cannot_hold_is_warned_of(loaded: Callable[..., Scenario], mi
     (warning,) = warnings_of(loaded(minimal))
     assert "cap" in warning
     assert "25 %" in warning
+
+
+AGENTS = """\
+agents:
+  count: 1000
+  placement: [aws:us-gov-west-1]
+  workload:
+    messages: {arrivals: {kind: poisson, rate: 2 /s}}
+    transactions: {arrivals: {kind: closed_loop, think: 4 s, share: 50 %}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "messages"),
+    [
+        ("duration=10 s", 20_000),
+        # A Weibull of shape 1 is exponential: three of four are online.
+        (
+            "agents.sessions={kind: weibull, on_shape: 1, on_scale: 30 s, off_shape: 1, "
+            "off_scale: 10 s}",
+            15_000,
+        ),
+        (
+            "agents.workload.messages.arrivals={kind: bursts, rate: 1 /s, burst_rate: 5 /s, "
+            "calm: 3 s, burst: 1 s}",
+            20_000,
+        ),
+        # Over whole periods a swing leaves the mean alone; over the first quarter it is the sine's
+        # integral, 1 + 2 / pi.
+        (
+            "agents.workload.messages.arrivals={kind: diurnal, rate: 2 /s, amplitude: 100 %, "
+            "period: 5 s}",
+            20_000,
+        ),
+        (
+            "agents.workload.messages.arrivals={kind: diurnal, rate: 2 /s, amplitude: 100 %, "
+            "period: 40 s}",
+            round(20_000 * (1 + 2 / 3.141592653589793)),
+        ),
+    ],
+)
+def test_the_load_on_offer_is_the_mean_of_the_workload(
+    loaded: Callable[..., Scenario], minimal: str, override: str, messages: int
+) -> None:
+    scenario = loaded(minimal + AGENTS, ["duration=10 s", override])
+    assert offered(scenario)["messages"] == messages
+
+
+def test_expecting_more_than_is_offered_is_warned_of(
+    loaded: Callable[..., Scenario], minimal: str
+) -> None:
+    def about(checks: str) -> list[str]:
+        scenario = loaded(minimal + AGENTS, ["duration=10 s", f"expect=[{checks}]", *TEN])
+        return warnings_of(scenario)
+
+    assert about("{metric: messages_delivered, at_least: 20000}") == []
+    (warning,) = about("{metric: messages_delivered, at_least: 21000}")
+    assert "21,000 messages_delivered are expected" in warning
+    assert "about 20,000 messages" in warning
+    (warning,) = about("{metric: transactions_committed, at_least: 1500}")
+    assert "about 1,250 transactions" in warning
+    assert about("{metric: messages_delivered, at_most: 21000}") == []
+
+
+@pytest.mark.parametrize("name", ["smoke", "seven_nodes", "thousand_agents", "million_agents"])
+def test_committed_scenarios_ask_for_what_is_on_offer(name: str) -> None:
+    warnings = warnings_of(load_scenario(ROOT / "scenarios" / f"{name}.yaml"))
+    assert [warning for warning in warnings if not warning.startswith("weights.cap")] == []

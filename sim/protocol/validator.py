@@ -490,13 +490,11 @@ class Validator(Replica):
 
     def _propose(self, out: list[Effect]) -> None:
         view, ticket = self.view, self._ticket()
-        if self.leader(view) != self.me or not self._safety.may_propose(view):
-            return
-        if isinstance(ticket, bool):
+        mine = self.leader(view) == self.me and self._safety.may_propose(view)
+        if not mine or isinstance(ticket, bool):
             return
         block = assemble(self.chain, self.pool, self.parameters, me=self.me, view=view, tc=ticket)
         self._safety.propose(view)
         message = Proposal(block)
         out.append(Persist(self._safety.state(self.chain.high_qc)))
-        out.append(Send(self.me, message))
-        out.append(Broadcast(message))
+        out += (Send(self.me, message), Broadcast(message))

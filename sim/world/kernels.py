@@ -23,11 +23,12 @@ _36, _52 = np.uint64(36), np.uint64(52)
 _FRACTION = np.uint64(0xFFFF)
 _ONE = np.uint64(1)
 _PPB = np.uint64(1_000_000_000)
-_SLOT = np.int64((1 << 32) - 1)
+SLOT = (1 << 32) - 1
+"""The part of a key that is a slot."""
 PPM = 1_000_000
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def mix64(key: Any, a: Any, b: Any) -> Any:
     """`chance.mix` on uint64 `key` and non-negative integers below 2**63."""
     z = key ^ ((np.uint64(a) + _ONE) * _GOLDEN)
@@ -39,7 +40,7 @@ def mix64(key: Any, a: Any, b: Any) -> Any:
     return z ^ (z >> _31)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def interpolate64(table: Any, bits: Any) -> Any:
     """`chance.interpolate` on an int64 table of 4,097 entries."""
     cell = np.int64(bits >> _52)
@@ -47,63 +48,133 @@ def interpolate64(table: Any, bits: Any) -> Any:
     return low + (((table[cell + 1] - low) * np.int64((bits >> _36) & _FRACTION)) >> 16)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def jittered64(median_ns: Any, spread_ns: Any, shape: Any, bits: Any) -> Any:
     """One-way delay: max(1, median + (spread x quantile >> 20))."""
     return max(1, median_ns + ((spread_ns * interpolate64(shape, bits)) >> 20))
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def below64(bits: Any, ppb: Any) -> Any:
     """Say whether an event of probability `ppb` / 10**9 happens."""
     return np.int64(((bits >> _32) * _PPB) >> _32) < ppb
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True)
 def scaled64(bits: Any, bound: Any) -> Any:
     """Map 64 uniform bits to 0 .. bound - 1 (bound below 2**31)."""
     return np.int64(((bits >> _32) * np.uint64(bound)) >> _32)
 
 
-class Pending(NamedTuple):
-    """What will happen: `time_ns[i]` to slot `slot[i]`, for i below `size[0]`, in no order."""
+@njit(cache=True)
+def modulo64(bits: Any, modulus: Any) -> Any:
+    """Remainder of 64 bits, as an int64."""
+    return np.int64(bits % np.uint64(modulus))
 
-    time_ns: I64
-    slot: NDArray[np.int32]
+
+DUE = np.dtype([("time_ns", np.int64), ("slot", np.int64)], align=True)
+"""What happens when to which slot."""
+
+
+class Lines(NamedTuple):
+    """Waiting lines: `due[line, i]` for i below `size[line]`, in no order. All are equally long."""
+
+    due: Any
     size: I64
 
 
-@njit(cache=True, inline="always")
-def push(pending: Any, time_ns: Any, slot: Any) -> None:
-    """Append; the caller has made room."""
-    n = pending.size[0]
-    pending.time_ns[n] = time_ns
-    pending.slot[n] = slot
-    pending.size[0] = n + 1
+class Table(NamedTuple):
+    """Rows in use and free. `free[: left[0]]` is the stack of free slots."""
+
+    row: Any
+    free: NDArray[np.int32]
+    left: I64
 
 
 @njit(cache=True)
-def take_due(pending: Any, t0: int, t1: int, keys: Any) -> int:
+def push(lines: Any, line: Any, time_ns: Any, slot: Any) -> None:
+    """Append to a line; the caller has made room."""
+    n = lines.size[line]
+    entry = lines.due[line, n]
+    entry.time_ns = time_ns
+    entry.slot = slot
+    lines.size[line] = n + 1
+
+
+@njit(cache=True)
+def take_due(lines: Any, line: int, t0: int, t1: int, keys: Any) -> int:
     """Move what happens in (t0, t1] to `keys` as (time - t0) << 32 | slot; return how many."""
-    times, slots = pending.time_ns, pending.slot
     due = 0
     kept = 0
-    for i in range(pending.size[0]):
-        t = times[i]
+    row = lines.due[line]
+    for i in range(lines.size[line]):
+        t = row[i].time_ns
         if t <= t1:
-            keys[due] = ((t - t0) << 32) | slots[i]
+            keys[due] = ((t - t0) << 32) | row[i].slot
             due += 1
         else:
-            times[kept] = t
-            slots[kept] = slots[i]
+            row[kept].time_ns = t
+            row[kept].slot = row[i].slot
             kept += 1
-    pending.size[0] = kept
+    lines.size[line] = kept
     return due
 
 
 @njit(cache=True)
-def order_ties(keys: Any, count: int, ident: Any, attempt: Any) -> None:
-    """Order sorted keys of equal time by (ident, attempt) of their slots, in place.
+def take_free(table: Any) -> int:
+    """Take a free slot; the caller has made room."""
+    left = table.left[0] - 1
+    table.left[0] = left
+    return int(table.free[left])
+
+
+@njit(cache=True)
+def give_back(table: Any, slot: int) -> None:
+    """Put a slot on the free stack."""
+    table.free[table.left[0]] = slot
+    table.left[0] += 1
+
+
+@njit(cache=True)
+def sort_by_time(keys: Any, count: int, span_ns: int, spare: Any) -> None:
+    """Sort keys by their time, stably, in place: radix of 9 bits, as many as `span_ns` needs."""
+    if count < 48:
+        for i in range(1, count):
+            key = keys[i]
+            j = i - 1
+            while j >= 0 and keys[j] >> 32 > key >> 32:
+                keys[j + 1] = keys[j]
+                j -= 1
+            keys[j + 1] = key
+        return
+    places = np.empty(512, dtype=np.int64)
+    shift = 32
+    swapped = False
+    while span_ns > 0:
+        source, target = (spare, keys) if swapped else (keys, spare)
+        places[:] = 0
+        for i in range(count):
+            places[(source[i] >> shift) & 511] += 1
+        place = 0
+        for digit in range(512):
+            here = places[digit]
+            places[digit] = place
+            place += here
+        for i in range(count):
+            digit = (source[i] >> shift) & 511
+            target[places[digit]] = source[i]
+            places[digit] += 1
+        swapped = not swapped
+        shift += 9
+        span_ns >>= 9
+    if swapped:
+        for i in range(count):
+            keys[i] = spare[i]
+
+
+@njit(cache=True)
+def order_ties(keys: Any, count: int, row: Any) -> None:
+    """Order sorted keys of equal time by (ident, attempt) of their rows, in place.
 
     Insertion sort: runs are short, or nearly in order because slots are handed out in order.
     """
@@ -115,12 +186,12 @@ def order_ties(keys: Any, count: int, ident: Any, attempt: Any) -> None:
         start = i - 1
         while i < count and keys[i] >> 32 == keys[start] >> 32:
             key = keys[i]
-            slot = key & _SLOT
+            mine = row[key & SLOT]
             j = i - 1
             while j >= start:
-                other = keys[j] & _SLOT
-                if ident[other] < ident[slot] or (
-                    ident[other] == ident[slot] and attempt[other] <= attempt[slot]
+                other = row[keys[j] & SLOT]
+                if other.ident < mine.ident or (
+                    other.ident == mine.ident and other.attempt <= mine.attempt
                 ):
                     break
                 keys[j + 1] = keys[j]
@@ -129,64 +200,58 @@ def order_ties(keys: Any, count: int, ident: Any, attempt: Any) -> None:
             i += 1
 
 
-class Jobs(NamedTuple):
-    """What a station must know of each slot: its own arrival, work, place, and a FIFO link."""
+@njit(cache=True)
+def take_ordered(lines: Any, line: int, row: Any, t0: int, t1: int, keys: Any, spare: Any) -> int:
+    """Put what is due in (t0, t1] into `keys` in service order: (time, ident, attempt)."""
+    count = take_due(lines, line, t0, t1, keys)
+    sort_by_time(keys, count, t1 - t0, spare)
+    order_ties(keys, count, row)
+    return count
 
-    arrival_ns: I64
-    work_ns: I64
-    station: NDArray[np.int32]
-    following: NDArray[np.int32]
-    """Next in the same waiting line; -1 at its end."""
+
+STATION = np.dtype(
+    [
+        ("servers", np.int64),
+        ("waiting", np.int64),
+        ("limit", np.int64),
+        ("factor_ppm", np.int64),
+        ("served", np.int64),
+        ("busy_ns", np.int64),
+        ("waited_ns", np.int64),
+        ("queue_max", np.int64),
+        ("dropped", np.int64),
+        ("head", np.int32),
+        ("tail", np.int32),
+    ],
+    align=True,
+)
+"""One c-server FIFO station; its line is linked through the jobs' `following`, oldest at `head`.
+A job is a row with ident, attempt, station, arrival_ns, work_ns, following and reason."""
 
 
 class Stations(NamedTuple):
-    """State of S stations of one class. `free_ns`: int64[S, c], each row a heap, least first."""
+    """Stations of one class: state[S], and their servers' free times int64[S, c], each a heap."""
 
+    state: Any
     free_ns: I64
-    head: NDArray[np.int32]
-    tail: NDArray[np.int32]
-    waiting: I64
-    limit: I64
-    """One entry: most jobs that may wait at a station."""
-    factor_ppm: I64
-    served: I64
-    busy_ns: I64
-    waited_ns: I64
-    queue_max: I64
-    dropped: I64
 
 
-def stations(count: int, servers: int, limit: int) -> Stations:
+def idle_stations(count: int, servers: int, limit: int) -> Stations:
     """Return `count` idle stations."""
-
-    def zeros() -> I64:
-        return np.zeros(count, dtype=np.int64)
-
-    return Stations(
-        free_ns=np.zeros((count, servers), dtype=np.int64),
-        head=np.full(count, -1, dtype=np.int32),
-        tail=np.full(count, -1, dtype=np.int32),
-        waiting=zeros(),
-        limit=np.array([limit], dtype=np.int64),
-        factor_ppm=np.full(count, PPM, dtype=np.int64),
-        served=zeros(),
-        busy_ns=zeros(),
-        waited_ns=zeros(),
-        queue_max=zeros(),
-        dropped=zeros(),
-    )
+    state = np.zeros(count, dtype=STATION)
+    state["servers"], state["limit"], state["factor_ppm"] = servers, limit, PPM
+    state["head"] = state["tail"] = -1
+    return Stations(state, np.zeros((count, servers), dtype=np.int64))
 
 
 @njit(cache=True)
-def begin(st: Any, s: int, jobs: Any, slot: int, start_ns: int, ends: Any) -> None:
-    """Start a job on the server that is free first; its end goes to `ends`."""
-    service = jobs.work_ns[slot]
-    factor = st.factor_ppm[s]
-    if factor != PPM:
-        service = service * factor // PPM
+def begin(station: Any, free: Any, job: Any, start_ns: int) -> int:
+    """Start a job on the server that is free first; return its end."""
+    service = job.work_ns
+    if station.factor_ppm != PPM:
+        service = service * station.factor_ppm // PPM
     service = max(1, service)
     end = start_ns + service
-    free = st.free_ns[s]
     size = len(free)
     i = 0
     while True:
@@ -200,52 +265,57 @@ def begin(st: Any, s: int, jobs: Any, slot: int, start_ns: int, ends: Any) -> No
         free[i] = free[child]
         i = child
     free[i] = end
-    st.served[s] += 1
-    st.busy_ns[s] += service
-    st.waited_ns[s] += start_ns - jobs.arrival_ns[slot]
-    push(ends, end, slot)
+    station.served += 1
+    station.busy_ns += service
+    station.waited_ns += start_ns - job.arrival_ns
+    return end
 
 
 @njit(cache=True)
-def start_waiting(st: Any, s: int, jobs: Any, upto_ns: int, ends: Any) -> None:
+def start_waiting(station: Any, free: Any, row: Any, upto_ns: int, lines: Any, ends: int) -> None:
     """Start the waiting jobs of a station whose turn comes by `upto_ns`."""
-    while st.waiting[s] > 0 and st.free_ns[s, 0] <= upto_ns:
-        slot = st.head[s]
-        st.head[s] = jobs.following[slot]
-        st.waiting[s] -= 1
-        begin(st, s, jobs, slot, max(st.free_ns[s, 0], jobs.arrival_ns[slot]), ends)
+    while station.waiting > 0 and free[0] <= upto_ns:
+        slot = station.head
+        job = row[slot]
+        station.head = job.following
+        station.waiting -= 1
+        push(lines, ends, begin(station, free, job, max(free[0], job.arrival_ns)), slot)
 
 
 @njit(cache=True)
-def offer(st: Any, s: int, jobs: Any, slot: int, t: int, ends: Any) -> bool:
-    """Let a job arrive at `t`: it starts, waits, or (False) is refused by a full line."""
-    if st.waiting[s] > 0:
-        start_waiting(st, s, jobs, t, ends)
-    jobs.arrival_ns[slot] = t
-    line = st.waiting[s]
-    if line == 0 and st.free_ns[s, 0] <= t:
-        begin(st, s, jobs, slot, t, ends)
+def offer(station: Any, free: Any, row: Any, slot: int, t: int, lines: Any, ends: int) -> bool:
+    """Let a job arrive at `t`: it starts, waits, or (False) is refused by a full line.
+
+    The end of what starts is pushed to line `ends`.
+    """
+    if station.waiting > 0:
+        start_waiting(station, free, row, t, lines, ends)
+    job = row[slot]
+    job.arrival_ns = t
+    waiting = station.waiting
+    if waiting == 0 and free[0] <= t:
+        push(lines, ends, begin(station, free, job, t), slot)
         return True
-    st.queue_max[s] = max(st.queue_max[s], line)
-    if line >= st.limit[0]:
-        st.dropped[s] += 1
+    station.queue_max = max(station.queue_max, waiting)
+    if waiting >= station.limit:
+        station.dropped += 1
         return False
-    jobs.following[slot] = -1
-    if line == 0:
-        st.head[s] = slot
+    job.following = -1
+    if waiting == 0:
+        station.head = slot
     else:
-        jobs.following[st.tail[s]] = slot
-    st.tail[s] = slot
-    st.waiting[s] = line + 1
+        row[station.tail].following = slot
+    station.tail = slot
+    station.waiting = waiting + 1
     return True
 
 
 @njit(cache=True)
-def start_all_waiting(st: Any, jobs: Any, upto_ns: int, ends: Any) -> None:
+def start_all_waiting(stations: Any, row: Any, upto_ns: int, lines: Any, ends: int) -> None:
     """Start what can start by `upto_ns` at every station."""
-    for s in range(len(st.waiting)):
-        if st.waiting[s] > 0:
-            start_waiting(st, s, jobs, upto_ns, ends)
+    for s in range(len(stations.state)):
+        if stations.state[s].waiting > 0:
+            start_waiting(stations.state[s], stations.free_ns[s], row, upto_ns, lines, ends)
 
 
 @njit(cache=True)
@@ -254,32 +324,43 @@ def station_pass(
     count: int,
     t0: int,
     t1: int,
-    st: Any,
-    jobs: Any,
+    stations: Any,
+    row: Any,
     down: Any,
-    ends: Any,
-    lost: Any,
-    reason: Any,
-    why: Any,
+    lines: Any,
+    route: Any,
 ) -> None:
     """Solve one class of stations for (t0, t1].
 
-    `keys`: arrivals in service order, (time - t0) << 32 | slot. What starts by t1 has its end
-    pushed to `ends`. Refused jobs are pushed to `lost` at their arrival, `reason[slot]` set to
-    why[0] (station down) or why[1] (line full).
+    `keys`: arrivals in service order, (time - t0) << 32 | slot. `route`: (line of ends, line of
+    refused jobs, reason where the station is down, reason where its line is full). What starts by
+    t1 has its end pushed; refused jobs are pushed at their arrival with their `reason` set.
     """
     for i in range(count):
-        slot = keys[i] & _SLOT
+        slot = keys[i] & SLOT
         t = t0 + (keys[i] >> 32)
-        s = jobs.station[slot]
+        s = row[slot].station
+        station = stations.state[s]
         if down[s]:
-            st.dropped[s] += 1
-            reason[slot] = why[0]
-            push(lost, t, slot)
-        elif not offer(st, s, jobs, slot, t, ends):
-            reason[slot] = why[1]
-            push(lost, t, slot)
-    start_all_waiting(st, jobs, t1, ends)
+            station.dropped += 1
+            row[slot].reason = route[2]
+            push(lines, route[1], t, slot)
+        elif not offer(station, stations.free_ns[s], row, slot, t, lines, route[0]):
+            row[slot].reason = route[3]
+            push(lines, route[1], t, slot)
+    start_all_waiting(stations, row, t1, lines, route[0])
+
+
+@njit(cache=True)
+def empty_station(station: Any, free: Any, row: Any, now_ns: int, lines: Any, gone: int) -> None:
+    """Push all that waits at a station to line `gone`, and free its servers."""
+    slot = station.head
+    for _ in range(station.waiting):
+        push(lines, gone, now_ns, slot)
+        slot = row[slot].following
+    station.dropped += station.waiting
+    station.waiting = 0
+    free[:] = now_ns
 
 
 @njit(cache=True)

@@ -18,7 +18,8 @@ TRAFFIC = ("second", "kind", "source", "target", "outcome", "reason", "messages"
 LATENCY = ("second", "kind", "source", "target", "bucket", "count")
 STATION = ("second", "class", "node", "served", "busy_ns", "waited_ns", "queue_max", "dropped")
 """By the second in which a service starts, or a queue is met, or a job is lost. `busy_ns`: service
-given, all servers. `dropped`: refused by a full queue or a node that is down, or lost in a crash."""
+given, all servers. `dropped`: refused by a full queue or a node that is down, or lost in a
+crash."""
 SAMPLES = (
     "message",
     "kind",

@@ -1,0 +1,131 @@
+"""The plane's accounts: sums of the running second, rows of the seconds that are over.
+
+Owns: how sums become rows and totals. Must not know: how messages are solved.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.world.agents.kinds import DELIVERED, KINDS, STATIONS
+from sim.world.agents.state import (
+    COLUMNS,
+    DELIVERED_COLUMN,
+    DROPPED_COLUMN,
+    OFFERED_COLUMN,
+    RETRIED_COLUMN,
+    RETURNS,
+    STORED_COLUMN,
+    World,
+)
+from sim.world.agents.tables import (
+    DELIVERED_OUTCOME,
+    DROPPED,
+    LATENCY,
+    OFFERED,
+    RETRIED,
+    SAMPLES,
+    STATION,
+    STORED,
+    TRAFFIC,
+    Counters,
+    Drained,
+)
+from sim.world.chance import I64
+
+_OUTCOME = np.full(COLUMNS, RETRIED, dtype=np.int64)
+_OUTCOME[[OFFERED_COLUMN, DELIVERED_COLUMN, STORED_COLUMN]] = (OFFERED, DELIVERED_OUTCOME, STORED)
+_OUTCOME[DROPPED_COLUMN:] = DROPPED
+_REASON = np.full(COLUMNS, -1, dtype=np.int64)
+_REASON[RETRIED_COLUMN:DROPPED_COLUMN] = np.arange(DELIVERED)
+_REASON[DROPPED_COLUMN:] = np.arange(DELIVERED)
+
+
+class Ledger:
+    """Rows not yet handed out, and totals since the start."""
+
+    def __init__(self, world: World) -> None:
+        self.second = 0
+        """The second that is being summed."""
+        self._totals = np.zeros((len(KINDS), COLUMNS), dtype=np.int64)
+        self._rows: tuple[list[I64], list[I64], list[I64], list[I64]] = ([], [], [], [])
+
+    def close_second(self, world: World, second: int) -> None:
+        """Turn the sums of `second` into rows and start again from zero."""
+        if second < 0:
+            return
+        books = world.books
+        traffic, latency, stations, samples = self._rows
+        self._totals += books.traffic[..., 0].sum(axis=(1, 2))
+        kind, source, target, column = np.nonzero(books.traffic[..., 0])
+        both = books.traffic[kind, source, target, column]
+        outcome, reason = _OUTCOME[column], _REASON[column]
+        traffic.append(_rows(second, kind, source, target, outcome, reason, both[:, 0], both[:, 1]))
+        books.traffic[:] = 0
+        met = np.nonzero(books.latency)
+        latency.append(_rows(second, *met, books.latency[met]))
+        books.latency[:] = 0
+        for place, name in enumerate(STATIONS):
+            state = getattr(world, name).state
+            sums = [state[column] for column in STATION[3:]]
+            busy = np.flatnonzero(np.logical_or.reduce([column != 0 for column in sums]))
+            stations.append(_rows(second, place, busy, *(column[busy] for column in sums)))
+            for column in sums:
+                column[:] = 0
+        count = int(books.tally[0])
+        samples.append(books.samples[:count].copy())
+        books.tally[0] = 0
+        self.second = second + 1
+
+    def drain(self) -> Drained:
+        """Hand out the rows of closed seconds and forget them."""
+        names = (TRAFFIC, LATENCY, STATION, SAMPLES)
+        tables = [_table(n, rows) for n, rows in zip(names, self._rows, strict=True)]
+        self._rows = ([], [], [], [])
+        return Drained(*tables)
+
+    def counters(self, world: World) -> Counters:
+        sums = self._totals + world.books.traffic[..., 0].sum(axis=(1, 2))
+        offered, delivered = sums[:, OFFERED_COLUMN], sums[:, DELIVERED_COLUMN]
+        dropped = sums[:, DROPPED_COLUMN:].sum(axis=1)
+        stored = world.books.kept
+        m = world.m
+        under_way = np.ones(len(m.free), dtype=np.bool_)
+        under_way[m.free[: int(m.left[0])]] = False
+        lines = world.lines
+        not_offered = lines.due[RETURNS, : int(lines.size[RETURNS])]["slot"]
+        under_way[not_offered] = False
+        live = np.bincount(m.row["kind"][under_way], minlength=len(KINDS))
+        return Counters(
+            _ints(offered),
+            _ints(delivered),
+            _ints(stored),
+            _ints(live - stored),
+            _ints(dropped),
+            _ints(sums[:, DROPPED_COLUMN:].sum(axis=0)),
+            int(sums[:, RETRIED_COLUMN:DROPPED_COLUMN].sum()),
+        )
+
+    def memory_bytes(self) -> int:
+        return sum(part.nbytes for table in self._rows for part in table)
+
+
+def _rows(second: int, *columns: Any) -> I64:
+    count = max((len(c) for c in columns if isinstance(c, np.ndarray)), default=0)
+    table = np.empty((count, len(columns) + 1), dtype=np.int64)
+    for i, column in enumerate((second, *columns)):
+        table[:, i] = column
+    return table
+
+
+def _table(names: tuple[str, ...], parts: list[I64]) -> dict[str, I64]:
+    width = len(names)
+    whole = np.concatenate(parts) if parts else np.empty((0, width), dtype=np.int64)
+    return {name: np.ascontiguousarray(whole[:, i]) for i, name in enumerate(names)}
+
+
+def _ints(values: NDArray[Any]) -> tuple[int, ...]:
+    return tuple(int(v) for v in values)

@@ -1,0 +1,183 @@
+"""Build the kernels' world from parameters, population and network.
+
+Owns: how parameters become arrays. Must not know: slices.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.world.agents import draws
+from sim.world.agents.draws import Table
+from sim.world.agents.kinds import FINAL_REASONS, KINDS, PPB, PPM, REASONS
+from sim.world.agents.parameters import ClosedLoop, PlaneParameters
+from sim.world.agents.population import Population, session_tables
+from sim.world.agents.state import (
+    ACCESS_ROW,
+    BATCH_ROW,
+    CACHE_ROW,
+    COLUMNS,
+    CONSTANTS_ROW,
+    KIND_ROW,
+    LINES,
+    MESSAGE_ROW,
+    QUERY_ROW,
+    Books,
+    Links,
+    World,
+    empty_table,
+    line_block,
+)
+from sim.world.agents.tables import BUCKETS, SAMPLES
+from sim.world.chance import U64
+from sim.world.kernels import idle_stations
+from sim.world.network.tables import NetworkTables
+
+_FIRST_ROWS = 1024
+
+
+def build_world(
+    parameters: PlaneParameters, network: NetworkTables, people: Population, keys: U64
+) -> World:
+    """Return an empty world at time 0."""
+    p = parameters
+    nodes, regions = len(p.node_region), len(network.regions)
+    if len(p.placement) != regions or max(p.node_region) >= regions:
+        raise ValueError(f"agents live in {len(p.placement)} regions, the network has {regions}")
+    shard, sessions, slots = p.directory.station, p.sessions, p.directory.cache_slots
+    tables = session_tables(sessions).whole if sessions else ((0,), (0,))
+    final = np.zeros(len(REASONS), dtype=np.uint8)
+    final[sorted(FINAL_REASONS)] = 1
+    cache = np.zeros(len(p.gateways) * slots, dtype=CACHE_ROW)
+    cache["key"] = -1
+    cache_first = np.full(nodes, -1, dtype=np.int64)
+    cache_first[list(p.gateways)] = np.arange(len(p.gateways), dtype=np.int64) * slots
+    think, thinkers = _thinkers(p)
+    return World(
+        constants=_constants(p),
+        draw=keys,
+        access=_access(p),
+        kinds=_kinds(p),
+        retry_waits_ns=np.array(retry_waits(p), dtype=np.int64),
+        final_reason=final,
+        session_tables=np.array(tables, dtype=np.int64),
+        think_table=np.array(think, dtype=np.int64),
+        shards=np.array(p.directory.shards, dtype=np.int32),
+        people=people.row,
+        m=empty_table(MESSAGE_ROW, _FIRST_ROWS),
+        q=empty_table(QUERY_ROW, _FIRST_ROWS),
+        b=empty_table(BATCH_ROW, _FIRST_ROWS),
+        cache=cache,
+        cache_first=cache_first,
+        links=_links(p, network),
+        books=Books(
+            traffic=np.zeros((len(KINDS), regions, regions, COLUMNS, 2), dtype=np.int64),
+            latency=np.zeros((len(KINDS), regions, regions, BUCKETS), dtype=np.int32),
+            samples=np.zeros((0, len(SAMPLES)), dtype=np.int64),
+            tally=np.zeros(4, dtype=np.int64),
+            kept=np.zeros(len(KINDS), dtype=np.int64),
+        ),
+        lines=line_block(LINES, _FIRST_ROWS),
+        thinkers=line_block(1, thinkers),
+        ingress=idle_stations(nodes, p.ingress.servers, p.ingress.queue),
+        shard=idle_stations(nodes, shard.servers, shard.queue),
+        uplink=idle_stations(nodes, 1, p.uplink.queue),
+        downlink=idle_stations(nodes, 1, p.downlink.queue),
+        egress=idle_stations(nodes, p.egress.servers, p.egress.queue),
+        down=np.zeros(nodes, dtype=np.uint8),
+        credit_ns=np.zeros(nodes, dtype=np.int64),
+        pairs=np.full((nodes, nodes), -1, dtype=np.int32),
+        near=np.zeros(0, dtype=np.int32),
+        keys=np.zeros(_FIRST_ROWS, dtype=np.int64),
+        spare=np.zeros(_FIRST_ROWS, dtype=np.int64),
+    )
+
+
+def _thinkers(p: PlaneParameters) -> tuple[Table, int]:
+    """Return the think-time table and the room for agents that think."""
+    for traffic in p.traffic:
+        if isinstance(traffic.arrivals, ClosedLoop):
+            return draws.exponential_table(traffic.arrivals.think_ns), p.agents
+    return (0,), 0
+
+
+def _access(p: PlaneParameters) -> NDArray[Any]:
+    access = np.zeros(len(p.access), dtype=ACCESS_ROW)
+    for row, one in zip(access, p.access, strict=True):
+        row["median_ns"], row["spread_ns"], row["loss_ppb"] = (
+            one.median_ns,
+            one.spread_ns,
+            one.loss_ppb,
+        )
+    return access
+
+
+def _kinds(p: PlaneParameters) -> NDArray[Any]:
+    kinds = np.zeros(len(KINDS), dtype=KIND_ROW)
+    kinds["ratio_ppm"] = PPM
+    for traffic in p.traffic:
+        kinds[traffic.kind] = (traffic.signature_bytes, traffic.ratio_ppm)
+    return kinds
+
+
+def _constants(p: PlaneParameters) -> NDArray[Any]:
+    shard, sessions = p.directory.station, p.sessions
+    step_ns = max(1, 10**18 // p.admission_rate_nhz)
+    loops = [t.size_bytes for t in p.traffic if isinstance(t.arrivals, ClosedLoop)]
+    values = {
+        "agents": p.agents,
+        "ingress_work_ns": p.ingress.work_ns,
+        "ingress_per_kib_ns": p.ingress.per_kib_ns,
+        "egress_work_ns": p.egress.work_ns,
+        "egress_per_kib_ns": p.egress.per_kib_ns,
+        "query_work_ns": shard.work_ns + shard.per_kib_ns * p.directory.query_bytes // 1024,
+        "admission_step_ns": step_ns,
+        "admission_slack_ns": step_ns * (p.admission_burst - 1),
+        "cache_slots": p.directory.cache_slots,
+        "cache_ttl_ns": p.directory.cache_ttl_ns,
+        "lookup_timeout_ns": p.directory.timeout_ns,
+        "batch_count": p.batch.count,
+        "batch_bytes": p.batch.size_bytes,
+        "batch_age_ns": p.batch.age_ns,
+        "batch_header_bytes": p.batch_header_bytes,
+        "uplink_bps": p.uplink.bits_per_s,
+        "downlink_bps": p.downlink.bits_per_s,
+        "attempts": p.retries.attempts,
+        "retry_jitter_ns": p.retries.jitter_ns,
+        "store_limit": p.store.messages_per_agent,
+        "store_ttl_ns": p.store.ttl_ns,
+        "release_delay_ns": p.store.release_delay_ns,
+        "renew_within_ns": sessions.renew_within_ns if sessions else 0,
+        "renew_bytes": sessions.renew_bytes if sessions else 0,
+        "loop_bytes": loops[0] if loops else 0,
+        "sample_ppm": p.sample_ppm,
+    }
+    constants = np.zeros(1, dtype=CONSTANTS_ROW)
+    for name in CONSTANTS_ROW.names or ():
+        constants[name] = values[name]
+    return constants
+
+
+def retry_waits(p: PlaneParameters) -> list[int]:
+    """Return the wait after each failed attempt, before jitter."""
+    waits, wait = [], p.retries.timeout_ns
+    for _ in range(p.retries.attempts):
+        waits.append(min(wait, p.retries.max_ns))
+        wait = min(wait * p.retries.backoff_ppm // PPM, p.retries.max_ns)
+    return waits
+
+
+def _links(p: PlaneParameters, network: NetworkTables) -> Links:
+    region = np.array(p.node_region, dtype=np.int32)
+    loss = network.loss_ppb[region[:, None], region[None, :]]
+    return Links(
+        region=region,
+        median_ns=network.median_ns.copy(),
+        spread_ns=network.spread_ns.copy(),
+        shape=network.shape.copy(),
+        loss_ppb=np.minimum(loss, PPB),
+        extra_ns=np.zeros_like(loss),
+    )

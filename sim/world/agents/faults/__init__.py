@@ -1,0 +1,1 @@
+"""What faults take from the plane."""

@@ -1,0 +1,92 @@
+"""What a crash loses: everything located at a node, stage by stage.
+
+Owns: how lines and stations are searched. Must not know: timetables.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from sim.world.agents.kinds import CRASH
+from sim.world.agents.resolve.kernels import crash_resolve, fail
+from sim.world.agents.state import (
+    DOWNLINKED,
+    EGRESSED,
+    INGRESSED,
+    LOST,
+    OPEN,
+    RESOLVED,
+    SHARDED,
+    UNASKED,
+    UNLINKED,
+    UPLINKED,
+)
+from sim.world.agents.transit.kernels import lose_batch
+from sim.world.kernels import empty_station, push
+
+
+@njit(cache=True)
+def crash(w: Any, node: int, now_ns: int) -> None:
+    """Lose what is located at a node that goes down after `now_ns`."""
+    lines, m = w.lines, w.m.row
+    w.down[node] = 1
+    w.ingress.state[node].dropped += take_located(lines, INGRESSED, m, node, now_ns, LOST)
+    w.egress.state[node].dropped += take_located(lines, EGRESSED, m, node, now_ns, LOST)
+    take_located(lines, RESOLVED, m, node, now_ns, LOST)
+    empty_station(w.ingress.state[node], w.ingress.free_ns[node], m, now_ns, lines, LOST)
+    empty_station(w.egress.state[node], w.egress.free_ns[node], m, now_ns, lines, LOST)
+    for i in range(lines.size[LOST]):
+        m[lines.due[LOST, i].slot].reason = CRASH
+    crash_batches(w, node, now_ns)
+    crash_shard(w, node, now_ns)
+    crash_resolve(w, node, now_ns, CRASH)
+
+
+@njit(cache=True)
+def take_located(lines: Any, line: int, row: Any, node: int, now_ns: int, gone: int) -> int:
+    """Move what is at a node from a line to line `gone`; return how many."""
+    kept = 0
+    due = lines.due[line]
+    count = lines.size[line]
+    for i in range(count):
+        slot = due[i].slot
+        if row[slot].station == node:
+            push(lines, gone, now_ns, slot)
+        else:
+            due[kept].time_ns = due[i].time_ns
+            due[kept].slot = slot
+            kept += 1
+    lines.size[line] = kept
+    return count - kept
+
+
+@njit(cache=True)
+def crash_batches(w: Any, node: int, now_ns: int) -> None:
+    """Lose the batches that are open, wait or are served at a node's links."""
+    lines, b = w.lines, w.b.row
+    take_located(lines, OPEN, b, node, now_ns, UNLINKED)
+    for i in range(lines.size[UNLINKED]):
+        batch = b[lines.due[UNLINKED, i].slot]
+        w.pairs[batch.gateway, batch.host] = -1
+    up, down = w.uplink.state[node], w.downlink.state[node]
+    up.dropped += take_located(lines, UPLINKED, b, node, now_ns, UNLINKED)
+    down.dropped += take_located(lines, DOWNLINKED, b, node, now_ns, UNLINKED)
+    empty_station(up, w.uplink.free_ns[node], b, now_ns, lines, UNLINKED)
+    empty_station(down, w.downlink.free_ns[node], b, now_ns, lines, UNLINKED)
+    for i in range(lines.size[UNLINKED]):
+        lose_batch(w.m, w.b, lines, lines.due[UNLINKED, i].slot, now_ns, CRASH)
+    lines.size[UNLINKED] = 0
+
+
+@njit(cache=True)
+def crash_shard(w: Any, node: int, now_ns: int) -> None:
+    """Fail the queries that wait or are served at a crashed node's shard."""
+    lines, q = w.lines, w.q.row
+    station = w.shard.state[node]
+    station.dropped += take_located(lines, SHARDED, q, node, now_ns, UNASKED)
+    empty_station(station, w.shard.free_ns[node], q, now_ns, lines, UNASKED)
+    for i in range(lines.size[UNASKED]):
+        fail(w.q, w.cache, w.constants[0], lines, lines.due[UNASKED, i].slot, now_ns)
+    lines.size[UNASKED] = 0

@@ -1,0 +1,169 @@
+"""Steps that every stage of the agent plane takes: offer, lose, finish, think, send.
+
+Owns: what happens to one message at one time. Must not know: the order of stages, batches.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from sim.world.agents.draws import ACCESS_DELAY, ACCESS_LOSS_DRAW, SAMPLE, THINK
+from sim.world.agents.kinds import (
+    ACCESS_LOSS,
+    DELIVERED,
+    GRID_NS,
+    LOOKUP_ID,
+    LOOP_ID_BIT,
+    MESSAGE,
+    PPB,
+    PPM,
+)
+from sim.world.agents.state import (
+    ADMISSION,
+    DELIVERED_COLUMN,
+    DROPPED_COLUMN,
+    EGRESS,
+    LOST,
+)
+from sim.world.agents.tables import BUCKETS, SUB_BITS
+from sim.world.kernels import (
+    below64,
+    give_back,
+    interpolate64,
+    jittered64,
+    mix64,
+    push,
+    scaled64,
+    take_free,
+)
+
+
+@njit(cache=True)
+def online_at(agent: Any, t: int) -> bool:
+    """Say whether an agent is online at `t`; it toggles at most once a slice, and first."""
+    session = agent.session
+    return (session & 1 == 1) != (session >> 1 <= t)
+
+
+@njit(cache=True)
+def book(traffic: Any, r: Any, column: int) -> None:
+    """Count a message in the running second."""
+    traffic[r.kind, r.source_region, r.target_region, column, 0] += 1
+    traffic[r.kind, r.source_region, r.target_region, column, 1] += r.size
+
+
+@njit(cache=True)
+def lose(m: Any, lines: Any, slot: int, t: int, reason: int) -> None:
+    """End an attempt."""
+    m.row[slot].reason = reason
+    push(lines, LOST, t, slot)
+
+
+@njit(cache=True)
+def finish(w: Any, slot: int, t: int, outcome: int) -> None:
+    """End a message: DELIVERED or dropped for a reason. Its row is free after this."""
+    r, books = w.m.row[slot], w.books
+    if outcome == DELIVERED:
+        book(books.traffic, r, DELIVERED_COLUMN)
+        value = t - r.created_ns
+        shift = 0
+        while value >> (shift + SUB_BITS + 1) > 0:
+            shift += 1
+        bucket = min((shift << SUB_BITS) + (value >> shift), BUCKETS - 1)
+        books.latency[r.kind, r.source_region, r.target_region, bucket] += 1
+    else:
+        book(books.traffic, r, DROPPED_COLUMN + outcome)
+    ppm = w.constants[0].sample_ppm
+    if ppm > 0 and scaled64(mix64(w.draw[SAMPLE], r.ident, 0), PPM) < ppm:
+        sample = books.samples[books.tally[0]]
+        books.tally[0] += 1
+        sample[0] = r.ident
+        sample[1] = r.kind
+        sample[2] = r.source
+        sample[3] = r.target
+        sample[4] = r.source_region
+        sample[5] = r.target_region
+        sample[6] = r.created_ns
+        sample[7] = t
+        sample[8] = outcome
+        sample[9] = r.attempt + 1
+        sample[10] = r.size
+    if r.ident & LOOP_ID_BIT:
+        think(w.people, w.draw, w.think_table, w.thinkers, r.source, t)
+    give_back(w.m, slot)
+
+
+@njit(cache=True)
+def think(people: Any, draw: Any, table: Any, thinkers: Any, agent: int, t: int) -> None:
+    """Let a closed-loop agent begin to think at `t`."""
+    number = people[agent].sequence
+    people[agent].sequence = number + 1
+    wait = interpolate64(table, mix64(draw[THINK], agent, number)) * 1000
+    push(thinkers, 0, t + max(GRID_NS, wait), agent)
+
+
+@njit(cache=True)
+def new_message(
+    m: Any, people: Any, ident: int, kind: int, source: int, target: int, size: int, t: int
+) -> int:
+    """Take a free row for a message created at `t`."""
+    slot = take_free(m)
+    r = m.row[slot]
+    r.ident = ident
+    r.created_ns = t
+    r.source = source
+    r.target = target
+    r.size = size
+    r.attempt = 0
+    r.kind = kind
+    r.source_region = people[source].region
+    directed = kind in (MESSAGE, LOOKUP_ID)
+    r.target_region = people[target].region if directed else people[source].region
+    return slot
+
+
+@njit(cache=True)
+def send(w: Any, slot: int, t: int) -> None:
+    """Start an attempt: over the access link to the gateway of this attempt."""
+    r = w.m.row[slot]
+    agent = w.people[r.source]
+    r.station = agent.secondary if r.attempt & 1 else agent.home
+    r.sent_ns = t
+    access = w.access[agent.access]
+    if access.loss_ppb > 0:
+        bits = mix64(w.draw[ACCESS_LOSS_DRAW], r.ident, r.attempt)
+        if below64(bits, access.loss_ppb):
+            lose(w.m, w.lines, slot, t, ACCESS_LOSS)
+            return
+    bits = mix64(w.draw[ACCESS_DELAY], r.ident, r.attempt)
+    delay = jittered64(access.median_ns, access.spread_ns, w.links.shape, bits)
+    push(w.lines, ADMISSION, t + delay, slot)
+
+
+@njit(cache=True)
+def to_egress(m: Any, constants: Any, lines: Any, slot: int, t: int) -> None:
+    """Let a message arrive at the egress of its node."""
+    r, c = m.row[slot], constants[0]
+    r.work_ns = c.egress_work_ns + c.egress_per_kib_ns * r.size // 1024
+    push(lines, EGRESS, t, slot)
+
+
+@njit(cache=True)
+def lost_on_link(links: Any, a: int, b: int, bits: Any) -> int:
+    """Give a link's verdict on a transmission: 0 passes, 1 lost, 2 blocked."""
+    loss = links.loss_ppb[a, b]
+    if loss == 0:
+        return 0
+    if loss > PPB:
+        return 2
+    return 1 if below64(bits, loss) else 0
+
+
+@njit(cache=True)
+def link_delay(links: Any, a: int, b: int, bits: Any) -> int:
+    """Draw the delay of a transmission that begins now."""
+    r, s = links.region[a], links.region[b]
+    drawn = jittered64(links.median_ns[r, s], links.spread_ns[r, s], links.shape, bits)
+    return drawn + links.extra_ns[a, b]

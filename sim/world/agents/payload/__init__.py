@@ -1,0 +1,1 @@
+"""Transaction batches: from a gateway to all validators to the commit."""

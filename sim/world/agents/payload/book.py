@@ -1,0 +1,288 @@
+"""The book of transaction batches: who holds which since when, what was handed out, committed.
+
+Owns: one row a closed batch. Must not know: how transactions came into it, blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.protocol.types import PayloadRef
+from sim.world.agents.draws import COPY_DELAY
+from sim.world.agents.kernels import link_delay
+from sim.world.agents.kinds import NEVER, PPB, PPM
+from sim.world.agents.parameters import Dissemination
+from sim.world.agents.payload.kernels import (
+    CLOSED,
+    COUNT,
+    FIRST,
+    GATEWAY,
+    HEAD,
+    SIZE,
+    collect,
+    commit_batch,
+    copy,
+    copy_time,
+    lose_open,
+    revoke,
+    verify_time,
+)
+from sim.world.agents.state import TRANSACTIONS, World
+from sim.world.chance import I64
+from sim.world.kernels import mix64
+
+_FIRST_ROWS = 256
+
+
+class OpenBatches(NamedTuple):
+    """Each node's open batch, and what closes it."""
+
+    opened_ns: I64
+    count: I64
+    size: I64
+    head: I64
+    numbers: I64
+    """The next transaction number of each gateway."""
+    most: int
+    most_bytes: int
+    age_ns: int
+    header_bytes: int
+
+
+class Lanes(NamedTuple):
+    """The dissemination lane's stations at each node, reserved in the order of closes."""
+
+    up_free_ns: I64
+    down_free_ns: I64
+    verify_free_ns: I64
+    links_ppm: I64
+    service_ppm: I64
+    uplink_bps: int
+    downlink_bps: int
+    verify_ns: int
+    workers: int
+    fanout: int
+
+
+class PayloadBook:
+    """All closed batches that somebody may still ask for."""
+
+    def __init__(self, parameters: Dissemination, nodes: int) -> None:
+        def zeros() -> I64:
+            return np.zeros(nodes, dtype=np.int64)
+
+        batch = parameters.batch
+        limits = (batch.count, batch.size_bytes, batch.age_ns, parameters.header_bytes)
+        self._open = OpenBatches(zeros(), zeros(), zeros(), zeros(), zeros(), *limits)
+        self._lanes = Lanes(
+            *(zeros(), zeros(), zeros(), zeros() + PPM, zeros() + PPM),
+            uplink_bps=parameters.uplink_bps,
+            downlink_bps=parameters.downlink_bps,
+            verify_ns=parameters.verify_ns,
+            workers=parameters.workers,
+            fanout=parameters.fanout,
+        )
+        self._pull_up_ns, self._pull_down_ns = zeros(), zeros()
+        self._nodes = nodes
+        self._retain_ns = parameters.retain_ns
+        self._size = 0
+        self._base = 0
+        self._batch = np.zeros((_FIRST_ROWS, 6), dtype=np.int64)
+        self._held = np.zeros((_FIRST_ROWS, nodes), dtype=np.int64)
+        self._depart = np.zeros((_FIRST_ROWS, nodes), dtype=np.int64)
+        self._sender = np.zeros((_FIRST_ROWS, nodes), dtype=np.int32)
+        self._handed = np.zeros((_FIRST_ROWS, nodes), dtype=np.bool_)
+        self._committed = np.full(_FIRST_ROWS, NEVER, dtype=np.int64)
+        self._before = np.full(_FIRST_ROWS, -1, dtype=np.int64)
+        """Number of the same gateway's batch before, -1: none."""
+        self._closed = np.zeros((_FIRST_ROWS, 6), dtype=np.int64)
+        self._nevers = np.full(nodes, NEVER, dtype=np.int64)
+        self._newest: dict[int, int] = {}
+        self._numbers: dict[tuple[int, int], int] = {}
+        self._done = [0] * nodes
+        """No batch with a number below this is left to hand to the validator."""
+        self.awaiting = 0
+        """Transactions in open or closed batches, not committed."""
+
+    # -- slices -------------------------------------------------------------------------------
+
+    def collect(self, world: World, t1: int) -> None:
+        """Take this slice's transactions in, and send out the batches that close."""
+        joined = int(world.lines.size[TRANSACTIONS])
+        self.awaiting += joined
+        room = joined + self._nodes
+        if len(self._closed) < room:
+            self._closed = np.zeros((room * 3 // 2, 6), dtype=np.int64)
+        count = collect(world, self._open, self._closed, t1)
+        if not count:
+            return
+        closed = self._closed[:count]
+        for i in np.lexsort((closed[:, FIRST], closed[:, GATEWAY], closed[:, CLOSED])):
+            self._copy(world, closed[i])
+
+    def _copy(self, world: World, batch: I64) -> None:
+        row = self._new_row()
+        self._batch[row] = batch
+        gateway = int(batch[GATEWAY])
+        before = self._newest.get(gateway, -1)
+        place = before - self._base
+        earlier = self._held[place] if place >= 0 else self._nevers
+        held, depart, sender = self._held[row], self._depart[row], self._sender[row]
+        copy(world, self._lanes, self._batch[row], held, depart, sender, earlier)
+        self._before[row] = before
+        self._newest[gateway] = self._base + row
+        self._numbers[gateway, int(batch[FIRST])] = self._base + row
+
+    def _new_row(self) -> int:
+        if self._size == len(self._batch):
+            new = self._size * 2
+            for name in ("batch", "held", "depart", "sender", "handed", "committed", "before"):
+                old: NDArray[Any] = getattr(self, f"_{name}")
+                fresh = np.zeros((new, *old.shape[1:]), dtype=old.dtype)
+                fresh[: self._size] = old
+                setattr(self, f"_{name}", fresh)
+        row = self._size
+        self._size += 1
+        self._committed[row] = NEVER
+        self._handed[row] = False
+        return row
+
+    # -- faults -------------------------------------------------------------------------------
+
+    def throttle(self, node: int, service_ppm: int, links_ppm: int) -> None:
+        self._lanes.service_ppm[node] = service_ppm
+        self._lanes.links_ppm[node] = links_ppm
+
+    def crash(self, world: World, node: int, now_ns: int) -> None:
+        """Lose a gateway's open batch, and the copies that had not left or were not held."""
+        self.awaiting -= int(self._open.count[node])
+        lose_open(world, self._open, node, now_ns)
+        for row in range(self._size):
+            held, depart = self._held[row], self._depart[row]
+            root = int(self._batch[row, GATEWAY])
+            if held.max() > now_ns:
+                revoke(root, node, now_ns, held, depart, self._sender[row])
+        for lane in (self._lanes.up_free_ns, self._lanes.down_free_ns, self._lanes.verify_free_ns):
+            lane[node] = 0
+
+    # -- validators ask -----------------------------------------------------------------------
+
+    def new_refs(self, validator: int, now_ns: int) -> tuple[PayloadRef, ...]:
+        """Return what the validator holds by `now_ns` and was not handed, gateways' ranges in
+        order and without gaps; batches committed meanwhile are left out."""
+        start = max(0, self._done[validator] - self._base)
+        end = self._size
+        if start == end:
+            return ()
+        handed = self._handed[start:end, validator]
+        settled = handed | (self._committed[start:end] != NEVER)
+        held = self._held[start:end, validator] <= now_ns
+        refs = []
+        for row in (start + np.flatnonzero(held & ~settled)).tolist():
+            before = int(self._before[row]) - self._base
+            if before < 0 or self._handed[before, validator] or self._committed[before] != NEVER:
+                self._handed[row, validator] = True
+                refs.append(self._ref(row))
+        left = np.flatnonzero(~(settled | self._handed[start:end, validator]))
+        self._done[validator] = self._base + (start + int(left[0]) if len(left) else end)
+        return tuple(refs)
+
+    def held_ns(self, validator: int, refs: tuple[PayloadRef, ...]) -> int | None:
+        """Return when the validator holds all of `refs`; None if one never comes by itself."""
+        latest = 0
+        for ref in refs:
+            row = self._row(ref)
+            latest = max(latest, NEVER if row is None else int(self._held[row, validator]))
+        return None if latest == NEVER else latest
+
+    def pull(self, world: World, validator: int, ref: PayloadRef, now_ns: int) -> int | None:
+        """Fetch a batch from the nearest validator that holds it; return when it is held.
+
+        None while no validator that is up, reachable both ways and holds it exists.
+        """
+        row = self._row(ref)
+        if row is not None and self._held[row, validator] != NEVER:
+            return int(self._held[row, validator])
+        links = world.links
+        # A batch that left memory was held by all that were up: any of them can serve it.
+        able = np.ones(self._nodes, np.bool_) if row is None else self._held[row] <= now_ns
+        able &= world.down == 0
+        able &= (links.loss_ppb[validator] <= PPB) & (links.loss_ppb[:, validator] <= PPB)
+        able[validator] = False
+        if not able.any():
+            return None
+        me, them = links.region[validator], links.region
+        round_trip = links.median_ns[me, them] + links.median_ns[them, me]
+        holder = int(np.argmin(np.where(able, round_trip, NEVER)))
+        key, lanes, size, n = world.draw[COPY_DELAY], self._lanes, ref.size_bytes, self._nodes
+        uid = ref.gateway << 40 | ref.first
+        # Dispatchers hand back Python integers: the bits must be unsigned again.
+        asking = np.uint64(mix64(key, uid, n + validator))
+        answering = np.uint64(mix64(key, uid, 2 * n + validator))
+        at = now_ns + link_delay(links, validator, holder, asking)
+        at = max(at, int(self._pull_up_ns[holder]))
+        at += copy_time(lanes, holder, lanes.uplink_bps, size)
+        self._pull_up_ns[holder] = at
+        at += link_delay(links, holder, validator, answering)
+        at = max(at, int(self._pull_down_ns[validator]))
+        at += copy_time(lanes, validator, lanes.downlink_bps, size)
+        self._pull_down_ns[validator] = at
+        held = int(at + verify_time(lanes, validator, ref.tx_count))
+        if row is not None:
+            self._held[row, validator] = held
+            self._depart[row, validator] = 0
+            self._sender[row, validator] = -1
+        return held
+
+    def commit(self, world: World, ref: PayloadRef, now_ns: int) -> None:
+        """End the transactions of `ref`. Raise ValueError on a second commit."""
+        row = self._row(ref)
+        if row is None or self._committed[row] != NEVER:
+            raise ValueError(f"{ref} was committed before")
+        self._committed[row] = now_ns
+        head, count = int(self._batch[row, HEAD]), int(self._batch[row, COUNT])
+        commit_batch(world, head, count, now_ns)
+        self.awaiting -= count
+        if self._size > 1024 and self._committed[self._size // 2] < now_ns - self._retain_ns:
+            self._forget(now_ns - self._retain_ns)
+
+    def _forget(self, before_ns: int) -> None:
+        """Drop the oldest batches as far as they were committed before `before_ns`."""
+        fresh = np.flatnonzero(self._committed[: self._size] >= before_ns)
+        drop = int(fresh[0]) if len(fresh) else self._size
+        if drop == 0:
+            return
+        kept = self._size - drop
+        for row in range(drop):
+            del self._numbers[int(self._batch[row, GATEWAY]), int(self._batch[row, FIRST])]
+        for name in ("batch", "held", "depart", "sender", "handed", "committed", "before"):
+            column: NDArray[Any] = getattr(self, f"_{name}")
+            column[:kept] = column[drop : self._size].copy()
+        self._size = kept
+        self._base += drop
+
+    def _row(self, ref: PayloadRef) -> int | None:
+        """Return the row of a batch, None if it has left memory; ValueError if it never was."""
+        number = self._numbers.get((ref.gateway, ref.first))
+        if number is not None:
+            row = number - self._base
+            if self._ref(row) == ref:
+                return row
+        elif 0 <= ref.gateway < self._nodes and 0 <= ref.first <= ref.last:
+            oldest = min((f for g, f in self._numbers if g == ref.gateway), default=None)
+            ceiling = int(self._open.numbers[ref.gateway]) if oldest is None else oldest
+            if ref.last < ceiling:
+                return None
+        raise ValueError(f"{ref} is no batch of this run")
+
+    def _ref(self, row: int) -> PayloadRef:
+        batch = self._batch[row]
+        first, count = int(batch[FIRST]), int(batch[COUNT])
+        return PayloadRef(int(batch[GATEWAY]), first, first + count - 1, int(batch[SIZE]))
+
+    def memory_bytes(self) -> int:
+        columns = (self._batch, self._held, self._depart, self._sender, self._handed)
+        return sum(column.nbytes for column in columns)

@@ -1,0 +1,166 @@
+"""Transactions into batches, batches to all validators, commits.
+
+Owns: when each validator holds a batch. Must not know: blocks, mempools.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from sim.world.agents.draws import COPY_DELAY, COPY_LOSS, COPY_ORDER
+from sim.world.agents.kernels import finish, link_delay, lose, lost_on_link
+from sim.world.agents.kinds import CRASH, DELIVERED, NEVER, PPM
+from sim.world.agents.state import TRANSACTIONS
+from sim.world.agents.transit.kernels import NS_BITS, wire_bytes
+from sim.world.kernels import mix64
+
+CLOSED, GATEWAY, FIRST, COUNT, SIZE, HEAD = range(6)
+"""Columns of a closed batch."""
+
+
+@njit(cache=True)
+def collect(w: Any, o: Any, closed: Any, t1: int) -> int:
+    """Let this slice's transactions join their gateways' batches; return how many closed.
+
+    The line `transactions` is in service order. `closed`: int64[room, 6], filled from 0.
+    """
+    lines = w.lines
+    count = 0
+    for i in range(lines.size[TRANSACTIONS]):
+        slot, t = lines.due[TRANSACTIONS, i].slot, lines.due[TRANSACTIONS, i].time_ns
+        r = w.m.row[slot]
+        node = r.station
+        if o.count[node] > 0 and o.opened_ns[node] + o.age_ns < t:
+            count = close(o, node, o.opened_ns[node] + o.age_ns, closed, count)
+        if o.count[node] == 0:
+            o.opened_ns[node] = t
+            o.size[node] = o.header_bytes
+            o.head[node] = -1
+        r.following = o.head[node]
+        o.head[node] = slot
+        o.count[node] += 1
+        o.size[node] += wire_bytes(r, w.kinds)
+        if o.count[node] >= o.most or o.size[node] >= o.most_bytes:
+            count = close(o, node, t, closed, count)
+    lines.size[TRANSACTIONS] = 0
+    for node in range(len(o.count)):
+        if o.count[node] > 0 and o.opened_ns[node] + o.age_ns <= t1:
+            count = close(o, node, o.opened_ns[node] + o.age_ns, closed, count)
+    return count
+
+
+@njit(cache=True)
+def close(o: Any, node: int, t: int, closed: Any, count: int) -> int:
+    """Close a gateway's batch at `t`: its range is fixed now."""
+    row = closed[count]
+    row[CLOSED] = t
+    row[GATEWAY] = node
+    row[FIRST] = o.numbers[node]
+    row[COUNT] = o.count[node]
+    row[SIZE] = o.size[node]
+    row[HEAD] = o.head[node]
+    o.numbers[node] += o.count[node]
+    o.count[node] = 0
+    return count + 1
+
+
+@njit(cache=True)
+def copy_time(s: Any, node: int, bps: int, size: int) -> int:
+    """Time a node's link needs for a batch."""
+    return max(1, (size * NS_BITS + bps - 1) // bps * s.links_ppm[node] // PPM)
+
+
+@njit(cache=True)
+def verify_time(s: Any, node: int, count: int) -> int:
+    """Time a node's workers need for a batch's signatures."""
+    whole = (count + s.workers - 1) // s.workers * s.verify_ns
+    return max(1, whole * s.service_ppm[node] // PPM)
+
+
+@njit(cache=True)
+def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before: Any) -> None:
+    """Fix when each validator holds a closed batch; reserve the stations of its lane.
+
+    `held`, `depart` (ns) and `sender` (node), by validator, are filled; NEVER where no copy comes,
+    sender -1 where none is sent. `before`: `held` of the gateway's batch before, or NEVERs.
+    """
+    nodes = len(held)
+    root, count, size = batch[GATEWAY], batch[COUNT], batch[SIZE]
+    uid = (root << 40) | batch[FIRST]
+    draws = np.empty(nodes, dtype=np.uint64)
+    for v in range(nodes):
+        draws[v] = mix64(w.draw[COPY_ORDER], uid, v)
+        held[v] = NEVER
+        depart[v] = NEVER
+        sender[v] = -1
+    ranks = np.argsort(draws, kind="mergesort")
+    order = np.empty(nodes, dtype=np.int64)
+    order[0] = root
+    place = 1
+    for v in ranks:
+        if v != root:
+            order[place] = v
+            place += 1
+    held[root] = batch[CLOSED]
+    for place in range(1, nodes):
+        v = order[place]
+        u = order[(place - 1) // s.fanout] if s.fanout > 0 else root
+        if held[u] == NEVER:
+            continue
+        leave = max(held[u], s.up_free_ns[u]) + copy_time(s, u, s.uplink_bps, size)
+        s.up_free_ns[u] = leave
+        depart[v] = leave
+        sender[v] = u
+        if lost_on_link(w.links, u, v, mix64(w.draw[COPY_LOSS], uid, v)) != 0 or w.down[v]:
+            continue
+        arrive = leave + link_delay(w.links, u, v, mix64(w.draw[COPY_DELAY], uid, v))
+        held[v] = max(arrive, s.down_free_ns[v]) + copy_time(s, v, s.downlink_bps, size)
+        s.down_free_ns[v] = held[v]
+    for v in range(nodes):
+        if held[v] != NEVER:
+            s.verify_free_ns[v] = max(held[v], s.verify_free_ns[v]) + verify_time(s, v, count)
+            held[v] = s.verify_free_ns[v]
+        if before[v] != NEVER and held[v] < before[v]:
+            held[v] = before[v]
+
+
+@njit(cache=True)
+def revoke(root: int, node: int, now_ns: int, held: Any, depart: Any, sender: Any) -> None:
+    """Take back the copies of one batch that a node's crash after `now_ns` keeps from coming."""
+    changed = True
+    lost = np.zeros(len(held), dtype=np.uint8)
+    while changed:
+        changed = False
+        for v in range(len(held)):
+            if v == root or lost[v] or held[v] == NEVER:
+                continue
+            u = sender[v]
+            unsent = depart[v] > now_ns and (u == node or (u >= 0 and lost[u]))
+            if unsent or (v == node and held[v] > now_ns):
+                lost[v] = 1
+                held[v] = NEVER
+                changed = True
+
+
+@njit(cache=True)
+def lose_open(w: Any, o: Any, node: int, now_ns: int) -> None:
+    """Lose the transactions in a crashed gateway's open batch."""
+    slot = o.head[node]
+    for _ in range(o.count[node]):
+        following = w.m.row[slot].following
+        lose(w.m, w.lines, slot, now_ns, CRASH)
+        slot = following
+    o.count[node] = 0
+
+
+@njit(cache=True)
+def commit_batch(w: Any, head: int, count: int, now_ns: int) -> None:
+    """End the transactions of a batch: they are final."""
+    slot = head
+    for _ in range(count):
+        following = w.m.row[slot].following
+        finish(w, slot, now_ns, DELIVERED)
+        slot = following

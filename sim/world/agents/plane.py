@@ -1,0 +1,268 @@
+"""The agent plane: a million agents as columns, solved slice by slice.
+
+Owns: the plane's clock, the order of slices, the calls of the engine.
+Must not know: SimPy, scenarios, blocks, how its rows are stored. Semantics: README.md beside this.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.protocol.types import PayloadRef
+from sim.world.agents import draws
+from sim.world.agents.books import Ledger
+from sim.world.agents.build import build_world
+from sim.world.agents.changes import (
+    Change,
+    Disconnect,
+    LinkChange,
+    NodeDown,
+    NodeUp,
+    Surge,
+    Throttle,
+)
+from sim.world.agents.faults.kernels import crash
+from sim.world.agents.kinds import GRID_NS, NEVER, PPB, PPM, SECOND_NS, TRANSACTION
+from sim.world.agents.parameters import ClosedLoop, PlaneParameters
+from sim.world.agents.payload.book import PayloadBook
+from sim.world.agents.population import affine, bytes_per_agent, draw_population
+from sim.world.agents.stages.kernels import (
+    again_pass,
+    egress_pass,
+    ingress_pass,
+    offer_pass,
+    resolve_pass,
+    route_pass,
+    session_pass,
+    settle_pass,
+)
+from sim.world.agents.state import WRITES, bytes_of, fitted
+from sim.world.agents.tables import Counters, Drained
+from sim.world.agents.transit.kernels import transit_pass
+from sim.world.agents.workload import Cell, Workload
+from sim.world.chance import Chance, mix_array
+from sim.world.kernels import push
+from sim.world.network.tables import NetworkTables
+
+
+class AgentPlane:
+    """Solve agents' traffic up to a time, ask and tell the rest of the run in between.
+
+    `network` has a row for each region of `parameters.placement`. Equal arguments and calls give
+    equal answers, however `advance` is called in between.
+    """
+
+    def __init__(self, parameters: PlaneParameters, network: NetworkTables, chance: Chance) -> None:
+        self.parameters = parameters
+        self._network = network
+        keys = draws.keys_of(chance)
+        people = draw_population(parameters, network, keys)
+        self._workload = Workload(parameters, people, keys, chance)
+        self._world = build_world(parameters, network, people, keys)
+        self._payload = PayloadBook(parameters.dissemination, len(parameters.node_region))
+        self._ledger = Ledger(self._world)
+        self._now_ns = 0
+        self._factor_ppm = PPM
+        self._cell = self._workload.cell(0, 0)
+        self._cell_number = -1
+        self._near_until_ns = 0
+        self._lease_ns = parameters.directory.lease_ns
+        self._toggles = parameters.sessions is not None
+        self._start_loops()
+
+    # -- time ---------------------------------------------------------------------------------
+
+    @property
+    def now_ns(self) -> int:
+        """How far the plane is solved."""
+        return self._now_ns
+
+    def advance(self, now_ns: int, horizon_ns: int | None = None) -> None:
+        """Solve everything up to and including `now_ns`.
+
+        A caller that will not `apply` anything before `horizon_ns` says so: the plane then solves
+        to the end of the grid cell at once, and the calls until then cost nothing. Answers are
+        the same. Raises ValueError for a time before that of an earlier fault.
+        """
+        target_ns = now_ns
+        if horizon_ns is not None:
+            cell_end_ns = -(-now_ns // GRID_NS) * GRID_NS
+            target_ns = max(now_ns, min(cell_end_ns, horizon_ns))
+        while self._now_ns < target_ns:
+            t0 = self._now_ns
+            self._slice(t0, min(target_ns, (t0 // GRID_NS + 1) * GRID_NS))
+
+    def _slice(self, t0: int, t1: int) -> None:
+        if t0 // GRID_NS != self._cell_number:
+            self._cell_number = t0 // GRID_NS
+            self._cell = self._workload.cell(self._cell_number, self._factor_ppm)
+        if t0 % SECOND_NS == 0:
+            self._ledger.close_second(self._world, t0 // SECOND_NS - 1)
+        self._look_near(t0)
+        self._fit(self._cell)
+        world = self._world
+        offer_pass(world, self._cell, t0, t1)
+        again_pass(world, t0, t1)
+        ingress_pass(world, t0, t1)
+        route_pass(world, t0, t1)
+        self._payload.collect(world, t1)
+        resolve_pass(world, t0, t1)
+        transit_pass(world, t0, t1)
+        egress_pass(world, t0, t1)
+        if len(world.near):
+            session_pass(world, t1)
+        settle_pass(world)
+        self._now_ns = t1
+        if t1 % GRID_NS == 0:
+            self._publish()
+
+    def _look_near(self, t0: int) -> None:
+        """List the agents that may toggle within this second: a scan of all, once a second."""
+        if self._toggles and t0 >= self._near_until_ns:
+            end_ns = (t0 // SECOND_NS + 1) * SECOND_NS
+            session = self._world.people["session"]
+            near = np.flatnonzero(session < (end_ns + 1) << 1).astype(np.int32)
+            self._world = self._world._replace(near=near)
+            self._near_until_ns = end_ns
+
+    def _fit(self, cell: Cell) -> None:
+        world = self._world
+        fresh = len(cell.time_ns) + int(world.thinkers.size[0]) + len(world.near)
+        self._world = fitted(world, fresh, self._payload.awaiting)
+
+    def _publish(self) -> None:
+        """Put in force what the registry has written up to this grid boundary."""
+        lines = self._world.lines
+        count = int(lines.size[WRITES])
+        if count:
+            lease = self._world.people["lease_until_ns"]
+            writes = lines.due[WRITES, :count]
+            agents, times = writes["slot"], writes["time_ns"]
+            if self._lease_ns:
+                order = np.argsort(times, kind="stable")
+                lease[agents[order]] = times[order] + self._lease_ns
+            else:
+                lease[agents] = NEVER
+            lines.size[WRITES] = 0
+
+    def _start_loops(self) -> None:
+        for traffic in self.parameters.traffic:
+            if traffic.kind == TRANSACTION and isinstance(traffic.arrivals, ClosedLoop):
+                world, key = self._world, self._world.draw[draws.THINK]
+                order = affine(int(world.draw[draws.POPULATION]), 5, self.parameters.agents)
+                loops = self.parameters.agents * traffic.arrivals.share_ppm // PPM
+                agents = order.backward(np.arange(loops))
+                table = world.think_table.tolist()
+                for agent in agents.tolist():
+                    push(world.thinkers, 0, draws.think_ns(table, int(key), agent, 0), agent)
+                world.people["sequence"][agents] = 1
+
+    # -- faults -------------------------------------------------------------------------------
+
+    def apply(self, change: Change) -> None:
+        """Let a fault act now, after everything at this instant.
+
+        Raises ValueError for a node that is none, and for a return before now.
+        """
+        match change:
+            case NodeDown(node):
+                self._check(node)
+                self._fit(self._cell)
+                self._payload.crash(self._world, node, self._now_ns)
+                crash(self._world, node, self._now_ns)
+                settle_pass(self._world)
+            case NodeUp(node):
+                self._check(node)
+                self._world.down[node] = 0
+            case Throttle():
+                self._throttle(change)
+            case LinkChange():
+                self._change_links(change)
+            case Disconnect():
+                self._disconnect(change)
+            case Surge(factor_ppm):
+                self._factor_ppm = factor_ppm
+
+    def _check(self, node: int) -> None:
+        nodes = len(self.parameters.node_region)
+        if not 0 <= node < nodes:
+            raise ValueError(f"node {node} is none of the {nodes}")
+
+    def _throttle(self, change: Throttle) -> None:
+        node, world = change.node, self._world
+        self._check(node)
+        for stations in (world.ingress, world.shard, world.egress):
+            stations.state["factor_ppm"][node] = change.service_ppm
+        for stations in (world.uplink, world.downlink):
+            stations.state["factor_ppm"][node] = change.links_ppm
+        self._payload.throttle(node, change.service_ppm, change.links_ppm)
+
+    def _change_links(self, change: LinkChange) -> None:
+        links = self._world.links
+        pairs = np.ix_(np.array(change.sources, np.int64), np.array(change.targets, np.int64))
+        region = links.region
+        base = self._network.loss_ppb[region[pairs[0]], region[pairs[1]]]
+        loss = np.minimum(base + change.extra_loss_ppb, PPB)
+        links.loss_ppb[pairs] = 2 * PPB if change.blocked else loss
+        links.extra_ns[pairs] = change.extra_delay_ns
+
+    def _disconnect(self, change: Disconnect) -> None:
+        now_ns, people = self._now_ns, self._world.people
+        if change.back_ns <= now_ns:
+            raise ValueError(f"return at {change.back_ns} ns is not after {now_ns} ns")
+        index = np.arange(self.parameters.agents, dtype=np.int64)
+        key = int(self._world.draw[draws.DISCONNECT])
+        draw = (mix_array(key, index, now_ns) >> np.uint64(32)) * np.uint64(PPM) >> np.uint64(32)
+        struck = (people["session"] & 1 == 1) & (draw.astype(np.int64) < change.share_ppm)
+        if change.region is not None:
+            struck &= people["region"] == change.region
+        back = np.full(len(index), change.back_ns, dtype=np.int64)
+        if change.spread_ns:
+            later = mix_array(key, index, now_ns + 1) % np.uint64(change.spread_ns)
+            back += later.astype(np.int64)
+        people["session"][struck] = back[struck] << 1
+        self._toggles = True
+        self._near_until_ns = now_ns
+
+    # -- transactions -------------------------------------------------------------------------
+
+    def new_refs(self, validator: int, now_ns: int) -> tuple[PayloadRef, ...]:
+        """Return references held by `validator` by now and not yet handed to it."""
+        return self._payload.new_refs(validator, now_ns)
+
+    def held_ns(self, validator: int, refs: tuple[PayloadRef, ...]) -> int | None:
+        """Return when `validator` holds all of `refs`; None if one must be pulled."""
+        return self._payload.held_ns(validator, refs)
+
+    def pull(self, validator: int, ref: PayloadRef, now_ns: int) -> int | None:
+        """Fetch a batch for `validator`; return when it is held, None if nobody can serve it."""
+        return self._payload.pull(self._world, validator, ref, now_ns)
+
+    def commit(self, refs: tuple[PayloadRef, ...], now_ns: int) -> None:
+        """Make transactions final at `now_ns`, exactly once: raises ValueError on a second."""
+        if self._now_ns - now_ns > GRID_NS or (now_ns - 1) // SECOND_NS < self._ledger.second:
+            raise ValueError(f"commit at {now_ns} ns, but the plane is at {self._now_ns} ns")
+        self._world = fitted(self._world, 0, self._payload.awaiting)
+        for ref in refs:
+            self._payload.commit(self._world, ref, now_ns)
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def drain(self, final: bool = False) -> Drained:
+        """Hand out the rows of all seconds that are over (`final`: of the present one too)."""
+        if final:
+            self._ledger.close_second(self._world, (self._now_ns - 1) // SECOND_NS)
+        return self._ledger.drain()
+
+    def counters(self) -> Counters:
+        """Return sums since the start; their `conserved()` says whether anything was lost."""
+        return self._ledger.counters(self._world)
+
+    def memory_bytes(self) -> int:
+        """Bytes of all columns, tables and rows that the plane keeps."""
+        return bytes_of(self._world) + self._payload.memory_bytes() + self._ledger.memory_bytes()
+
+
+def estimated_bytes(agents: int) -> int:
+    """Estimate the columns' bytes of a population."""
+    return agents * bytes_per_agent()

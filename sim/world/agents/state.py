@@ -1,0 +1,300 @@
+"""What the kernels work on: tables of messages, queries and batches, and room for them to grow.
+
+Owns: layouts, allocation, growth between slices.
+Must not know: what stages do with them.
+
+A slot is a row of one of the three tables; it is in exactly one place at a time: a line, a
+station, a waiters' list, an open batch, a store. So no line holds more than the rows in use. Rows
+are records, not columns: a stage touches most of a row, and few rows of many.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.world.agents.kinds import DELIVERED
+from sim.world.chance import I64, U64
+from sim.world.kernels import DUE, Lines, Stations, Table
+
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
+
+# Columns of Books.traffic; a reason is added to the last two.
+OFFERED_COLUMN, DELIVERED_COLUMN, STORED_COLUMN, RETRIED_COLUMN = range(4)
+DROPPED_COLUMN = RETRIED_COLUMN + DELIVERED
+COLUMNS = DROPPED_COLUMN + DELIVERED
+
+# Lines, by what they hold. Messages:
+(
+    ADMISSION,
+    INGRESSED,
+    RESOLVED,
+    TRANSACTIONS,
+    EGRESS,
+    EGRESSED,
+    LAST_MILE,
+    LOST,
+    RETRIES,
+    RETURNS,
+) = range(10)
+# Queries: on the way, service ends, will be noticed to have failed, refused in this slice.
+ASKING, SHARDED, FAILING, UNASKED = range(10, 14)
+# Batches: open (until their age closes them), closed, service ends, on the wire, .., lost.
+OPEN, UPLINK, UPLINKED, WIRE, DOWNLINKED, UNLINKED = range(14, 20)
+# Agents: whose lease the registry wrote, not yet in force.
+WRITES = 20
+LINES = 21
+
+_JOB = [
+    ("ident", np.int64),
+    ("arrival_ns", np.int64),
+    ("work_ns", np.int64),
+    ("attempt", np.int32),
+    ("station", np.int32),
+    ("following", np.int32),
+    ("reason", np.int32),
+]
+
+MESSAGE_ROW = np.dtype(
+    [
+        *_JOB,
+        ("created_ns", np.int64),
+        ("sent_ns", np.int64),
+        ("source", np.int32),
+        ("target", np.int32),
+        ("size", np.int32),
+        ("kind", np.uint8),
+        ("source_region", np.uint8),
+        ("target_region", np.uint8),
+    ],
+    align=True,
+)
+"""A message under way, stored, or waiting for its commit. `station`: the gateway at which it is, or
+to which it is on its way. `following`: the next in a line, a waiters' list, a batch, a store."""
+
+QUERY_ROW = np.dtype(
+    [
+        *_JOB,
+        ("asked_ns", np.int64),
+        ("entry", np.int64),
+        ("key", np.int32),
+        ("gateway", np.int32),
+        ("waiters", np.int32),
+        ("kind", np.uint8),
+        ("found", np.uint8),
+        ("live", np.uint8),
+    ],
+    align=True,
+)
+"""A question to the registry. `station`: the shard's node. `entry`: row of the cache entry that
+points here, or -1. `waiters`: the newest message that waits for it, or -1."""
+
+BATCH_ROW = np.dtype(
+    [
+        *_JOB,
+        ("opened_ns", np.int64),
+        ("size", np.int64),
+        ("gateway", np.int32),
+        ("host", np.int32),
+        ("count", np.int32),
+        ("members", np.int32),
+        ("open", np.uint8),
+    ],
+    align=True,
+)
+"""Messages from one gateway to another; `ident` and `attempt` are its first message's."""
+
+CACHE_ROW = np.dtype(
+    [
+        ("asked_ns", np.int64),
+        ("answered_ns", np.int64),
+        ("failed_ns", np.int64),
+        ("key", np.int32),
+        ("query", np.int32),
+        ("found", np.int32),
+    ],
+    align=True,
+)
+"""One entry of a gateway's direct-mapped cache; key -1: none."""
+
+ACCESS_ROW = np.dtype([("median_ns", np.int64), ("spread_ns", np.int64), ("loss_ppb", np.int64)])
+KIND_ROW = np.dtype([("signature_bytes", np.int64), ("ratio_ppm", np.int64)])
+
+CONSTANTS = (
+    "agents",
+    "ingress_work_ns",
+    "ingress_per_kib_ns",
+    "egress_work_ns",
+    "egress_per_kib_ns",
+    "query_work_ns",
+    "admission_step_ns",
+    "admission_slack_ns",
+    "cache_slots",
+    "cache_ttl_ns",
+    "lookup_timeout_ns",
+    "batch_count",
+    "batch_bytes",
+    "batch_age_ns",
+    "batch_header_bytes",
+    "uplink_bps",
+    "downlink_bps",
+    "attempts",
+    "retry_jitter_ns",
+    "store_limit",
+    "store_ttl_ns",
+    "release_delay_ns",
+    "renew_within_ns",
+    "renew_bytes",
+    "loop_bytes",
+    "sample_ppm",
+)
+CONSTANTS_ROW = np.dtype([(name, np.int64) for name in CONSTANTS])
+
+
+class Links(NamedTuple):
+    """Between nodes: region tables and what faults make of each pair."""
+
+    region: I32
+    """By node."""
+    median_ns: I64
+    spread_ns: I64
+    shape: I64
+    loss_ppb: I64
+    """By node pair; above 10**9: blocked."""
+    extra_ns: I64
+
+
+class Books(NamedTuple):
+    """Sums of the second that is being solved."""
+
+    traffic: I64
+    """[kind, source region, target region, column, messages or bytes]."""
+    latency: NDArray[np.int32]
+    """[kind, source region, target region, bucket]."""
+    samples: I64
+    tally: I64
+    """[samples, resolutions asked, joined an entry, met one that had run out]."""
+    kept: I64
+    """Messages stored now, by kind."""
+
+
+class World(NamedTuple):
+    """All a slice needs; what the passes are called with."""
+
+    constants: Any
+    draw: U64
+    """Key of each purpose of `draws`."""
+    access: Any
+    kinds: Any
+    retry_waits_ns: I64
+    """By failed attempt."""
+    final_reason: U8
+    session_tables: I64
+    """[absence, session] quantiles in microseconds; one column where agents never leave."""
+    think_table: I64
+    shards: I32
+    people: Any
+    """Rows of `population.AGENT_ROW`."""
+    m: Table
+    q: Table
+    b: Table
+    cache: Any
+    cache_first: I64
+    """By node: the first row of its cache; -1: it is no gateway."""
+    links: Links
+    books: Books
+    lines: Lines
+    thinkers: Lines
+    """One line of agents that think."""
+    ingress: Stations
+    shard: Stations
+    uplink: Stations
+    downlink: Stations
+    egress: Stations
+    down: U8
+    """By node: 1 while crashed."""
+    credit_ns: I64
+    """By node: the token bucket's theoretical arrival time."""
+    pairs: I32
+    """By gateway x nodes + next hop: the open batch, or -1."""
+    near: I32
+    """Agents whose session may toggle within the present second."""
+    keys: I64
+    spare: I64
+
+
+def line_block(count: int, capacity: int) -> Lines:
+    """Return empty lines."""
+    return Lines(np.zeros((count, capacity), dtype=DUE), np.zeros(count, dtype=np.int64))
+
+
+def widened(lines: Lines, capacity: int) -> Lines:
+    """Return the lines with room for `capacity` entries each."""
+    if lines.due.shape[1] >= capacity:
+        return lines
+    due = np.zeros((len(lines.size), capacity), dtype=DUE)
+    for line, size in enumerate(lines.size.tolist()):
+        due[line, :size] = lines.due[line, :size]
+    return Lines(due, lines.size)
+
+
+def empty_table(dtype: np.dtype[Any], capacity: int) -> Table:
+    """Return a table whose rows are all on its free stack, the lowest on top."""
+    free = np.arange(capacity - 1, -1, -1, dtype=np.int32)
+    return Table(np.zeros(capacity, dtype=dtype), free, np.array([capacity], dtype=np.int64))
+
+
+def grown(table: Table, room: int) -> Table:
+    """Return the table with at least `room` free rows; old rows keep their slots."""
+    left, old = int(table.left[0]), len(table.free)
+    if left >= room:
+        return table
+    new = max(old * 3 // 2, old + room - left)
+    row = np.zeros(new, dtype=table.row.dtype)
+    row[:old] = table.row
+    free = np.empty(new, dtype=np.int32)
+    added = new - old
+    free[:added] = np.arange(new - 1, old - 1, -1, dtype=np.int32)
+    free[added : added + left] = table.free[:left]
+    return Table(row, free, np.array([added + left], dtype=np.int64))
+
+
+def fitted(world: World, fresh: int, awaiting: int) -> World:
+    """Make room for a slice that may add `fresh` messages; `awaiting` ones wait for a commit.
+
+    Each message in flight may need a query, a batch, a sample and a place in any line.
+    """
+    used = len(world.m.free) - int(world.m.left[0])
+    flight = used - int(world.books.kept.sum()) - awaiting + fresh
+    m, q, b = grown(world.m, fresh), grown(world.q, flight), grown(world.b, flight)
+    lines, keys, books = world.lines, world.keys, world.books
+    longest = max(used + fresh, len(q.free), len(b.free), int(world.thinkers.size[0]))
+    if lines.due.shape[1] < longest:
+        lines = widened(lines, longest * 3 // 2)
+    if len(keys) < longest:
+        keys = np.zeros(longest * 3 // 2, dtype=np.int64)
+    sampled = int(books.tally[0])
+    if int(world.constants[0]["sample_ppm"]) and len(books.samples) - sampled < used + fresh:
+        samples = np.zeros(((sampled + used + fresh) * 3 // 2, books.samples.shape[1]), np.int64)
+        samples[:sampled] = books.samples[:sampled]
+        books = books._replace(samples=samples)
+    new = (m, q, b, lines, keys, books)
+    old = (world.m, world.q, world.b, world.lines, world.keys, world.books)
+    if all(x is y for x, y in zip(new, old, strict=True)):
+        return world
+    spare = world.spare if keys is world.keys else np.zeros(len(keys), dtype=np.int64)
+    return world._replace(m=m, q=q, b=b, lines=lines, keys=keys, spare=spare, books=books)
+
+
+def bytes_of(*tables: Any) -> int:
+    """Sum the bytes of all arrays in nested tuples."""
+    total = 0
+    for item in tables:
+        if isinstance(item, np.ndarray):
+            total += item.nbytes
+        elif isinstance(item, tuple):
+            total += bytes_of(*item)
+    return total

@@ -47,6 +47,7 @@ from tests.protocol.harness import (
     hash_delay,
     rules,
     settings,
+    sign,
 )
 
 
@@ -240,7 +241,8 @@ def test_an_amnesiac_validator_does() -> None:
 def proposal_twin(proposal: Proposal) -> Proposal:
     """Another block of the same view and leader."""
     block = proposal.block
-    operations = (Operation("top_up", block.proposer, 1, 0),)
+    extra = Operation("top_up", block.proposer, 1, 0)
+    signed = extra._replace(signature=sign(block.proposer, extra.signed_bytes()))
     twin = Block(
         block.epoch,
         block.view,
@@ -248,7 +250,7 @@ def proposal_twin(proposal: Proposal) -> Proposal:
         block.proposer,
         block.parent,
         block.justify,
-        operations=operations,
+        operations=(signed,),
     )
     return Proposal(twin)
 

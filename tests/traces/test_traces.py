@@ -50,7 +50,7 @@ from sim.protocol.messages import (
     VoteMessage,
 )
 from sim.protocol.types import QC, Operation
-from tests.protocol.harness import MS, Network, rules, settings
+from tests.protocol.harness import MS, Network, rules, settings, sign
 
 HERE = Path(__file__).parent
 DELAY_NS = 10 * MS
@@ -120,8 +120,9 @@ class Transcript:
 
     def equivocate(self, node: int, message: Message) -> None:
         if isinstance(message, Proposal):
-            extra = (Operation("top_up", node, 1, 0),)
-            twin = replace(message.block, operations=extra, signature=b"")
+            extra = Operation("top_up", node, 1, 0)
+            signed = extra._replace(signature=sign(node, extra.signed_bytes()))
+            twin = replace(message.block, operations=(signed,), signature=b"")
             for peer in list(self.network.validators)[len(self.network.validators) // 2 :]:
                 self.network.execute(node, Send(peer, Proposal(twin)))
 

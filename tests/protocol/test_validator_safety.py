@@ -9,6 +9,7 @@ import pytest
 
 from sim.protocol.effects import Accused, Forked, Reconciled
 from sim.protocol.events import TimerFired
+from sim.protocol.messages import Message
 from sim.protocol.pacemaker import ConsensusParameters
 from sim.protocol.types import PayloadRef
 from sim.protocol.validator import Validator
@@ -155,3 +156,42 @@ def test_f_twins_below_the_limit_never_split_the_honest() -> None:
     del healed
     assert left.heights([1]) == [0]
     assert right.heights([2]) == [0]
+
+
+def after_a_crash_of_two(*, amnesia: bool) -> Network:
+    """Commit with 0, 1, 2 while 3 is cut off; crash 1 and 2; go on with 1, 2, 3; then heal."""
+    base = hash_delay(3)
+    cut_off = [3]
+
+    def link(sender: int, receiver: int, message: Message, now_ns: int) -> int | None:
+        if (sender in cut_off) != (receiver in cut_off):
+            return None
+        return base(sender, receiver, message, now_ns)
+
+    network = Network(4, ledger=rules(epoch_blocks=1_000), link=link, private_ledgers=True)
+    network.start().run(10_000 * MS)
+    assert min(network.heights([0, 1, 2])) > 3
+    network.crash(1)
+    network.crash(2)
+    network.offered = [(network.now_ns, PayloadRef(0, 0, 9, 100))]
+    cut_off[:] = [0]
+    network.restart(1, amnesia=amnesia)
+    network.restart(2, amnesia=amnesia)
+    network.run(40_000 * MS)
+    cut_off.clear()
+    return network.run(60_000 * MS)
+
+
+def test_an_amnesia_crash_of_more_than_f_breaks_safety_and_is_convicted() -> None:
+    """Nobody is malicious: two of four forget their votes, and finality forks."""
+    network = after_a_crash_of_two(amnesia=True)
+    assert network.conflicts()
+    assert network.forks("finality")
+    assert {key[1] for key in network.accused()} == {1, 2}
+
+
+def test_the_same_crash_with_persistence_does_not() -> None:
+    network = after_a_crash_of_two(amnesia=False)
+    assert network.conflicts() == []
+    assert network.accused() == {}
+    assert min(network.heights()) > 10

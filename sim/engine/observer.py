@@ -267,6 +267,8 @@ class Observer:
         for fate in self._fates.values():
             if fate.status == "pending" and self._is_tail(fate.block):
                 fate.status = "tail"
+            elif fate.status == "pending" and fate.block.height <= self._highest:
+                fate.status = "orphaned"
             self._write(fate)
         self._fates.clear()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def test_the_level_rises_and_comes_down_a_step_a_cooldown(double_vote: Ran) -> N
     assert levels[0] == 0
     assert max(levels) == 2
     assert levels[-1] == 0
-    falls = [(a, b) for a, b in zip(levels, levels[1:], strict=False) if b < a]
+    falls = [(a, b) for a, b in itertools.pairwise(levels) if b < a]
     assert falls == [(2, 1), (1, 0)]
     ratios = {0: 67, 1: 75, 2: 82}
     for row in epochs:

@@ -125,7 +125,7 @@ def test_every_way_of_spreading_reaches_everyone(kind: str, tmp_path: Path) -> N
         heights = [row["height"] for row in done.rows("commits", node=node)]
         assert heights == sorted(heights)
         assert len(heights) >= last - 2
-    proposals = [r for r in done.rows("traffic", outcome="offered", kind="proposal")]
+    proposals = done.rows("traffic", outcome="offered", kind="proposal")
     copies = sum(r["messages"] for r in proposals) / len(done.rows("blocks"))
     if kind == "gossip":
         assert copies == pytest.approx(13 * 4, rel=0.02)

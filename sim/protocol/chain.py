@@ -156,11 +156,14 @@ class Chain:
         return reason
 
     def _commit(self, block_id: BlockId, qc: QC, out: list[Effect]) -> None:
-        final = self.tree.final
-        path = self.tree.path(block_id, final.height, 1 << 30)
-        if not path and self.tree.extends(final.id, block_id):
-            return
-        root = next((b for b in path if self.ledger.is_root(b.id)), None)
+        final, block = self.tree.final, self.tree.get(block_id)
+        if block is not None and block.parent == final.id:
+            root = block if self.ledger.is_root(block_id) else None
+        else:
+            path = self.tree.path(block_id, final.height, 1 << 30)
+            if not path and self.tree.extends(final.id, block_id):
+                return
+            root = next((b for b in path if self.ledger.is_root(b.id)), None)
         if root is None:
             self._finalize(block_id, out)
             return
@@ -179,8 +182,8 @@ class Chain:
             self._reconcile(block_id, out)
             return self.tree.final.id == block_id
         self._report(finalized.final, out)
-        for block in finalized.orphaned:
-            self.returned.extend(block.payload)
+        if finalized.orphaned:
+            self.returned.extend(ref for b in finalized.orphaned for ref in b.payload)
         return True
 
     def contradict(self, proof: EpochProof, out: list[Effect]) -> str | None:

@@ -198,6 +198,8 @@ class BlockTree:
 
     def _settle(self, parent: _Node, node: _Node) -> Forked | None:
         """Name the fork between a newly certified branch and its latest certified rival."""
+        if len(parent.children) == 1:
+            return None
         block = node.block
         rivals = [
             c
@@ -231,6 +233,11 @@ class BlockTree:
         if node.state == _FINAL:
             return Finalized((), (), (), None)
         tip = self._chain[-1]
+        if tip.children == [node] and not self._unreported:
+            # The common case by far: the only child of the final block.
+            self._extend_chain(tip, node)
+            self._prune()
+            return Finalized((node.block,), (), (), None)
         if node.state == _DEAD:
             base = self._common(tip, node)
             assert base is not None, "a dead block's branch is pruned with its fork point"

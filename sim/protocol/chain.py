@@ -7,7 +7,7 @@ Must not know votes in progress, timers, who sent what.
 from __future__ import annotations
 
 from sim.protocol.accountability import Certified
-from sim.protocol.effects import Committed, Effect, EpochChanged, Forked, Reconciled
+from sim.protocol.effects import Committed, Dropped, Effect, EpochChanged, Forked, Reconciled
 from sim.protocol.epochs import check_proof, root_certificate
 from sim.protocol.fork_detector import BlockTree
 from sim.protocol.ledger import Ledger
@@ -112,6 +112,7 @@ class Chain:
             self.pending.pop(qc.block, None)
             while len(self.pending) >= PENDING_CERTIFICATES:
                 del self.pending[min(self.pending, key=lambda b: self.pending[b].view)]
+                out.append(Dropped("certificates", 1, "full"))
             self.pending[qc.block] = qc
             return "unknown_block"
         self.pending.pop(qc.block, None)

@@ -141,18 +141,19 @@ class Mempool:
         return None
 
     def add_vote(self, vote: Vote) -> Vote | str | None:
-        """Take up a late vote; a vote returned conflicts with this one, a string refuses it.
+        """Take up a late vote; a vote returned conflicts with this one, "known" refuses it.
 
-        Past the bound the oldest gives way: an old vote is the first to lose its use.
+        "full": taken up, and the oldest gave way, which is the first to lose its use.
         """
         key = (vote.view, vote.voter)
         known = self.votes.get(key)
         if known is not None:
             return known if known.block != vote.block else "known"
-        if len(self.votes) >= self._limits[3]:
-            del self.votes[next(islice(self.votes, 1))]
         self.votes[key] = vote
-        return None
+        if len(self.votes) <= self._limits[3]:
+            return None
+        del self.votes[next(islice(self.votes, 1))]
+        return "full"
 
 
 def _first(ref: PayloadRef) -> int:

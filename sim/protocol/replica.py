@@ -178,11 +178,15 @@ class Replica:
         """Without a vote nobody is obliged to write: ask a member now and then."""
         if self.is_member:
             return
+        self._ask_someone(out)
+        out.append(SetTimer((self.epoch, self._polls, "poll"), self.parameters.timer_base_ns))
+
+    def _ask_someone(self, out: list[Effect]) -> None:
+        """Ask a member for whatever it follows, another one each time."""
         self._polls += 1
-        everyone = members(self.chain.epoch)
+        everyone = [m for m in members(self.chain.epoch) if m != self.me]
         peer = everyone[(self.me + self._polls) % len(everyone)]
         self.sync.ask(peer, ANYTHING, self.chain, self._now_ns, out)
-        out.append(SetTimer((self.epoch, self._polls, "poll"), self.parameters.timer_base_ns))
 
     def _other_epoch(
         self, sender: ValidatorId, message: Message, epoch: int, out: list[Effect]
@@ -334,7 +338,10 @@ class Replica:
         """Take up evidence. `tell`: it was seen here alone, so all others are told."""
         if self.ledger.check_accusation(self.chain.tree.final.id, evidence) is not None:
             return
-        if self.pool.add_evidence(evidence) is None:
+        refused = self.pool.add_evidence(evidence)
+        if refused == "full":
+            out.append(Dropped("evidence", 1, "full"))
+        elif refused is None:
             out.append(Accused(evidence))
             if tell:
                 out.append(Broadcast(EvidenceMessage(evidence)))
@@ -369,6 +376,8 @@ class Replica:
             known = self.pool.add_vote(vote) if weights[vote.voter] else None
             if isinstance(known, Vote):
                 self._accuse(double_vote(known, vote), out, tell=True)
+            elif known == "full":
+                out.append(Dropped("late_votes", 1, "full"))
 
     def _on_operation(
         self, sender: ValidatorId, message: OperationMessage, out: list[Effect]

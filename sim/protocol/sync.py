@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from sim.protocol.chain import Chain
-from sim.protocol.effects import Effect, RequestBlocks, Send
+from sim.protocol.effects import Dropped, Effect, RequestBlocks, Send
 from sim.protocol.epochs import check_proof
 from sim.protocol.messages import (
     BlocksRequest,
@@ -44,11 +44,12 @@ class Sync:
         self.floor: int | None = None
         """Height up to which the wanted branch is here, once an answer has connected."""
 
-    def keep_orphan(self, sender: ValidatorId, proposal: Proposal) -> None:
+    def keep_orphan(self, sender: ValidatorId, proposal: Proposal, out: list[Effect]) -> None:
         """Keep a proposal until its parent is here; the lowest view gives way."""
         self.orphans[proposal.block.parent] = (sender, proposal)
         if len(self.orphans) > ORPHANS:
             del self.orphans[min(self.orphans, key=lambda p: self.orphans[p][1].block.view)]
+            out.append(Dropped("orphans", 1, "full"))
 
     def ask(
         self, peer: ValidatorId, wanted: BlockId, chain: Chain, now_ns: int, out: list[Effect]

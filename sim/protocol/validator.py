@@ -16,6 +16,7 @@ from sim.protocol.accountability import stale_timeouts
 from sim.protocol.effects import (
     Broadcast,
     Certified,
+    Dropped,
     Effect,
     NoVote,
     Persist,
@@ -65,7 +66,6 @@ from sim.protocol.pacemaker import (
     VIEWS_BEHIND,
     ConsensusParameters,
     Pacemaker,
-    members,
 )
 from sim.protocol.proposing import assemble, too_large
 from sim.protocol.replica import Replica
@@ -161,11 +161,8 @@ class Validator(Replica):
         self.chain.announce(out)
         self._opened(out)
         self._poll(out)
-        peer = self.leader(self.view + 1)
-        if peer == self.me:
-            everyone = members(self.chain.epoch)
-            peer = everyone[(everyone.index(peer) + 1) % len(everyone)]
-        self.sync.ask(peer, ANYTHING, self.chain, self._now_ns, out)
+        if self.is_member:
+            self._ask_someone(out)
 
     def _opened(self, out: list[Effect]) -> None:
         """Begin an epoch at view 1, or where the disk says that this validator was in it."""
@@ -173,7 +170,10 @@ class Validator(Replica):
         self._safety.open(self.epoch)
         self._restart_views()
         restored, view = self._restored, 1
-        if restored is not None and restored.epoch <= self.epoch:
+        if restored is not None and restored.epoch > self.epoch:
+            # It has signed in a later epoch: until that one is synced it must not sign again.
+            self.is_member = False
+        elif restored is not None:
             self._restored = None
             if restored.epoch == self.epoch:
                 self._safety.restore(restored)
@@ -186,8 +186,7 @@ class Validator(Replica):
 
     def _on_submitted(self, event: OperationSubmitted, out: list[Effect]) -> None:
         message = OperationMessage(event.operation)
-        out.append(Send(self.me, message))
-        out.append(Broadcast(message))
+        out += (Send(self.me, message), Broadcast(message))
 
     # Messages and timers
 
@@ -267,8 +266,7 @@ class Validator(Replica):
         timeout = self._safety.timeout(self.view, self.chain.high_qc)
         message = TimeoutMessage(timeout)
         out.append(Persist(self._safety.state(self.chain.high_qc)))
-        out.append(Send(self.me, message))
-        out.append(Broadcast(message))
+        out += (Send(self.me, message), Broadcast(message))
         self._pacemaker.expired += 1
         out.append(SetTimer((self.epoch, self.view, "view"), self._pacemaker.delay_ns()))
 
@@ -288,7 +286,7 @@ class Validator(Replica):
         if block.tc is not None and not self._take_tc(sender, block.tc, out):
             return
         if block.parent not in self.chain.tree:
-            self.sync.keep_orphan(sender, message)
+            self.sync.keep_orphan(sender, message, out)
             return
         reason = self.chain.check_content(block)
         if reason is None and too_large(block, self.chain, self.parameters):
@@ -331,15 +329,16 @@ class Validator(Replica):
         if reason is not None:
             out.append(NoVote(block.epoch, block.view, block.id, reason))
         elif block.payload:
-            out.append(RequestPayload(block.payload, self._await(block)))
+            out.append(RequestPayload(block.payload, self._await(block, out)))
         else:
             self._vote(block, out)
 
-    def _await(self, block: Block | None) -> int:
+    def _await(self, block: Block | None, out: list[Effect]) -> int:
         self._requests += 1
         self._awaiting[self._requests] = block
         if len(self._awaiting) > AWAITED_PAYLOADS:
             del self._awaiting[next(iter(self._awaiting))]
+            out.append(Dropped("payload_requests", 1, "full"))
         return self._requests
 
     def _on_payload(self, event: PayloadReady, out: list[Effect]) -> None:
@@ -476,7 +475,7 @@ class Validator(Replica):
                 out.append(SetTimer((self.epoch, view, "propose"), wait_ns))
                 return
         if None not in self._awaiting.values():
-            out.append(RequestPayload((), self._await(None)))
+            out.append(RequestPayload((), self._await(None, out)))
 
     def _ticket(self) -> TC | bool | None:
         """What entitles to propose: None needs no TC; False when nothing does yet."""

@@ -107,5 +107,5 @@ def test_a_conflicting_late_vote_is_given_back_and_the_oldest_gives_way() -> Non
     assert mempool.add_vote(first) == "known"
     assert mempool.add_vote(first._replace(block=b"b")) == first
     assert mempool.add_vote(Vote(1, 2, b"c", 7)) is None
-    assert mempool.add_vote(Vote(1, 3, b"d", 7)) is None
+    assert mempool.add_vote(Vote(1, 3, b"d", 7)) == "full"
     assert list(mempool.votes) == [(2, 7), (3, 7)]

@@ -376,3 +376,26 @@ def test_a_certificate_is_pulled_and_an_unknown_block_synced() -> None:
     effects = fresh.handle(MessageReceived(0, answer.message), 0)
     assert RequestBlocks(0, qc.block, 0, 1) in effects
     assert fresh._pacemaker._collectors[timeout.view].weight > 0, "now it counts"
+
+
+def test_a_new_machine_with_the_old_disk_signs_nothing_before_it_is_back_in_its_epoch() -> None:
+    """The blocks are lost, the small state is not: no second vote in any epoch gone by."""
+    network = Network(4, private_ledgers=True, ledger=rules(epoch_blocks=6)).start()
+    network.run(3_000 * MS)
+    disk = network.persisted[2]
+    assert disk.epoch > 2
+    first = network.validators[0].chain.tree.path(network.chains[0][0].block, 0, 1)[0]
+    fresh = Validator(2, network.parameters, Ledger(network.rules, network.genesis))
+    effects = fresh.handle(Restarted(disk), 0)
+    effects += fresh.handle(MessageReceived(0, Proposal(first)), 0)
+    effects += fresh.handle(TimerFired((1, 1, "view")), 10)
+    assert not [e for e in effects if isinstance(e, (Broadcast, Persist))]
+    assert votes_in(effects) == []
+    network.crash(2)
+    network.validators[2] = fresh
+    network.restart(2)
+    network.run(12_000 * MS)
+    assert fresh.is_member
+    assert fresh.epoch > disk.epoch
+    assert network.conflicts() == []
+    assert network.accused() == {}

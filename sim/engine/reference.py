@@ -295,6 +295,7 @@ class Reference:
         self.ledgers.offer(m, self.env.now)
         while True:
             m.sent_ns = self.env.now
+            m.lease_ns = int(self.people.lease_until_ns[m.source])
             try:
                 yield from self._attempt(m)
                 return
@@ -384,7 +385,7 @@ class Reference:
     def _admit(self, job: Job, node: int) -> int | None:
         """Decide at arrival: registered, then the gateway's token bucket (GCRA)."""
         m = job.owner
-        if m.kind != kinds.REGISTRATION and not self._registered(m.source):
+        if m.kind != kinds.REGISTRATION and self.env.now >= m.lease_ns:
             return kinds.NOT_REGISTERED
         step = max(1, 10**18 // self.p.admission_rate_nhz)
         credit = max(self.credit_ns[node], self.env.now)

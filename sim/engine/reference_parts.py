@@ -72,6 +72,7 @@ class Message:
     size: int
     created_ns: int
     sent_ns: int = 0
+    lease_ns: int = 0
     attempt: int = 0
     gateway: int = -1
     source_region: int = 0

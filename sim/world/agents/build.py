@@ -33,7 +33,7 @@ from sim.world.agents.state import (
 )
 from sim.world.agents.tables import BUCKETS, SAMPLES
 from sim.world.chance import U64
-from sim.world.kernels import idle_stations
+from sim.world.kernels import DIGITS, idle_stations
 from sim.world.network.tables import NetworkTables
 
 _FIRST_ROWS = 1024
@@ -77,7 +77,7 @@ def build_world(
             traffic=np.zeros((len(KINDS), regions, regions, COLUMNS, 2), dtype=np.int64),
             latency=np.zeros((len(KINDS), regions, regions, BUCKETS), dtype=np.int32),
             samples=np.zeros((0, len(SAMPLES)), dtype=np.int64),
-            tally=np.zeros(4, dtype=np.int64),
+            tally=np.zeros(5, dtype=np.int64),
             kept=np.zeros(len(KINDS), dtype=np.int64),
         ),
         lines=line_block(LINES, _FIRST_ROWS),
@@ -92,7 +92,7 @@ def build_world(
         pairs=np.full((nodes, nodes), -1, dtype=np.int32),
         near=np.zeros(0, dtype=np.int32),
         keys=np.zeros(_FIRST_ROWS, dtype=np.int64),
-        spare=np.zeros(_FIRST_ROWS, dtype=np.int64),
+        spare=np.zeros(_FIRST_ROWS + DIGITS, dtype=np.int64),
     )
 
 
@@ -154,6 +154,7 @@ def _constants(p: PlaneParameters) -> NDArray[Any]:
         "renew_bytes": sessions.renew_bytes if sessions else 0,
         "loop_bytes": loops[0] if loops else 0,
         "sample_ppm": p.sample_ppm,
+        "leases": int(bool(p.directory.lease_ns or p.directory.registered_ppm < PPM)),
     }
     constants = np.zeros(1, dtype=CONSTANTS_ROW)
     for name in CONSTANTS_ROW.names or ():

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from sim.world.agents.draws import ACCESS_DELAY, ACCESS_LOSS_DRAW, SAMPLE, THINK
 from sim.world.agents.kinds import (
     ACCESS_LOSS,
@@ -30,7 +28,9 @@ from sim.world.agents.state import (
 from sim.world.agents.tables import BUCKETS, SUB_BITS
 from sim.world.kernels import (
     below64,
+    compiled,
     give_back,
+    inlined,
     interpolate64,
     jittered64,
     mix64,
@@ -40,28 +40,28 @@ from sim.world.kernels import (
 )
 
 
-@njit(cache=True)
+@inlined
 def online_at(agent: Any, t: int) -> bool:
     """Say whether an agent is online at `t`; it toggles at most once a slice, and first."""
     session = agent.session
     return (session & 1 == 1) != (session >> 1 <= t)
 
 
-@njit(cache=True)
+@inlined
 def book(traffic: Any, r: Any, column: int) -> None:
     """Count a message in the running second."""
     traffic[r.kind, r.source_region, r.target_region, column, 0] += 1
     traffic[r.kind, r.source_region, r.target_region, column, 1] += r.size
 
 
-@njit(cache=True)
+@inlined
 def lose(m: Any, lines: Any, slot: int, t: int, reason: int) -> None:
     """End an attempt."""
     m.row[slot].reason = reason
     push(lines, LOST, t, slot)
 
 
-@njit(cache=True)
+@inlined
 def finish(w: Any, slot: int, t: int, outcome: int) -> None:
     """End a message: DELIVERED or dropped for a reason. Its row is free after this."""
     r, books = w.m.row[slot], w.books
@@ -95,7 +95,7 @@ def finish(w: Any, slot: int, t: int, outcome: int) -> None:
     give_back(w.m, slot)
 
 
-@njit(cache=True)
+@compiled
 def think(people: Any, draw: Any, table: Any, thinkers: Any, agent: int, t: int) -> None:
     """Let a closed-loop agent begin to think at `t`."""
     number = people[agent].sequence
@@ -104,7 +104,7 @@ def think(people: Any, draw: Any, table: Any, thinkers: Any, agent: int, t: int)
     push(thinkers, 0, t + max(GRID_NS, wait), agent)
 
 
-@njit(cache=True)
+@inlined
 def new_message(
     m: Any, people: Any, ident: int, kind: int, source: int, target: int, size: int, t: int
 ) -> int:
@@ -119,18 +119,23 @@ def new_message(
     r.attempt = 0
     r.kind = kind
     r.source_region = people[source].region
-    directed = kind in (MESSAGE, LOOKUP_ID)
-    r.target_region = people[target].region if directed else people[source].region
+    r.target_region = r.source_region
+    if kind in (MESSAGE, LOOKUP_ID):
+        receiver = people[target]
+        r.target_region = receiver.region
+        r.home = receiver.home
+        r.secondary = receiver.secondary
     return slot
 
 
-@njit(cache=True)
+@inlined
 def send(w: Any, slot: int, t: int) -> None:
     """Start an attempt: over the access link to the gateway of this attempt."""
     r = w.m.row[slot]
     agent = w.people[r.source]
     r.station = agent.secondary if r.attempt & 1 else agent.home
     r.sent_ns = t
+    r.lease_until_ns = agent.lease_until_ns
     access = w.access[agent.access]
     if access.loss_ppb > 0:
         bits = mix64(w.draw[ACCESS_LOSS_DRAW], r.ident, r.attempt)
@@ -142,7 +147,7 @@ def send(w: Any, slot: int, t: int) -> None:
     push(w.lines, ADMISSION, t + delay, slot)
 
 
-@njit(cache=True)
+@inlined
 def to_egress(m: Any, constants: Any, lines: Any, slot: int, t: int) -> None:
     """Let a message arrive at the egress of its node."""
     r, c = m.row[slot], constants[0]
@@ -150,7 +155,7 @@ def to_egress(m: Any, constants: Any, lines: Any, slot: int, t: int) -> None:
     push(lines, EGRESS, t, slot)
 
 
-@njit(cache=True)
+@inlined
 def lost_on_link(links: Any, a: int, b: int, bits: Any) -> int:
     """Give a link's verdict on a transmission: 0 passes, 1 lost, 2 blocked."""
     loss = links.loss_ppb[a, b]
@@ -161,7 +166,7 @@ def lost_on_link(links: Any, a: int, b: int, bits: Any) -> int:
     return 1 if below64(bits, loss) else 0
 
 
-@njit(cache=True)
+@inlined
 def link_delay(links: Any, a: int, b: int, bits: Any) -> int:
     """Draw the delay of a transmission that begins now."""
     r, s = links.region[a], links.region[b]

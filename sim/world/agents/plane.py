@@ -40,7 +40,7 @@ from sim.world.agents.state import WRITES, bytes_of, fitted
 from sim.world.agents.tables import Counters, Drained
 from sim.world.agents.transit.kernels import transit_pass
 from sim.world.agents.workload import Cell, Workload
-from sim.world.chance import Chance, mix_array
+from sim.world.chance import I64, Chance, mix_array
 from sim.world.kernels import push
 from sim.world.network.tables import NetworkTables
 
@@ -233,6 +233,15 @@ class AgentPlane:
     def held_ns(self, validator: int, refs: tuple[PayloadRef, ...]) -> int | None:
         """Return when `validator` holds all of `refs`; None if one must be pulled."""
         return self._payload.held_ns(validator, refs)
+
+    def held_by_all(self, refs: tuple[PayloadRef, ...]) -> I64:
+        """Return for each validator when it holds all of `refs`; NEVER where one does not come."""
+        return self._payload.held_by_all(refs)
+
+    @property
+    def payload_version(self) -> int:
+        """A number that rises when an answer of `held_by_all` may have changed."""
+        return self._payload.version
 
     def pull(self, validator: int, ref: PayloadRef, now_ns: int) -> int | None:
         """Fetch a batch for `validator`; return when it is held, None if nobody can serve it."""

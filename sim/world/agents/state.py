@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sim.world.agents.kinds import DELIVERED
 from sim.world.chance import I64, U64
-from sim.world.kernels import DUE, Lines, Stations, Table
+from sim.world.kernels import DIGITS, DUE, Lines, Stations, Table
 
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
@@ -63,9 +63,12 @@ MESSAGE_ROW = np.dtype(
         *_JOB,
         ("created_ns", np.int64),
         ("sent_ns", np.int64),
+        ("lease_until_ns", np.int64),
         ("source", np.int32),
         ("target", np.int32),
         ("size", np.int32),
+        ("home", np.int32),
+        ("secondary", np.int32),
         ("kind", np.uint8),
         ("source_region", np.uint8),
         ("target_region", np.uint8),
@@ -73,7 +76,8 @@ MESSAGE_ROW = np.dtype(
     align=True,
 )
 """A message under way, stored, or waiting for its commit. `station`: the gateway at which it is, or
-to which it is on its way. `following`: the next in a line, a waiters' list, a batch, a store."""
+to which it is on its way. `following`: the next in a line, a waiters' list, a batch, a store.
+`lease_until_ns`: the sender's, as it shows it when it sends. `home`, `secondary`: the receiver's."""
 
 QUERY_ROW = np.dtype(
     [
@@ -150,6 +154,7 @@ CONSTANTS = (
     "renew_bytes",
     "loop_bytes",
     "sample_ppm",
+    "leases",
 )
 CONSTANTS_ROW = np.dtype([(name, np.int64) for name in CONSTANTS])
 
@@ -176,7 +181,7 @@ class Books(NamedTuple):
     """[kind, source region, target region, bucket]."""
     samples: I64
     tally: I64
-    """[samples, resolutions asked, joined an entry, met one that had run out]."""
+    """[samples, resolutions asked, joined an entry, met one that had run out, sum of touches]."""
     kept: I64
     """Messages stored now, by kind."""
 
@@ -285,7 +290,7 @@ def fitted(world: World, fresh: int, awaiting: int) -> World:
     old = (world.m, world.q, world.b, world.lines, world.keys, world.books)
     if all(x is y for x, y in zip(new, old, strict=True)):
         return world
-    spare = world.spare if keys is world.keys else np.zeros(len(keys), dtype=np.int64)
+    spare = world.spare if keys is world.keys else np.zeros(len(keys) + DIGITS, dtype=np.int64)
     return world._replace(m=m, q=q, b=b, lines=lines, keys=keys, spare=spare, books=books)
 
 

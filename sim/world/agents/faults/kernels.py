@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from sim.world.agents.kinds import CRASH
 from sim.world.agents.resolve.kernels import crash_resolve, fail
 from sim.world.agents.state import (
@@ -24,10 +22,10 @@ from sim.world.agents.state import (
     UPLINKED,
 )
 from sim.world.agents.transit.kernels import lose_batch
-from sim.world.kernels import empty_station, push
+from sim.world.kernels import compiled, empty_station, push
 
 
-@njit(cache=True)
+@compiled
 def crash(w: Any, node: int, now_ns: int) -> None:
     """Lose what is located at a node that goes down after `now_ns`."""
     lines, m = w.lines, w.m.row
@@ -44,7 +42,7 @@ def crash(w: Any, node: int, now_ns: int) -> None:
     crash_resolve(w, node, now_ns, CRASH)
 
 
-@njit(cache=True)
+@compiled
 def take_located(lines: Any, line: int, row: Any, node: int, now_ns: int, gone: int) -> int:
     """Move what is at a node from a line to line `gone`; return how many."""
     kept = 0
@@ -62,7 +60,7 @@ def take_located(lines: Any, line: int, row: Any, node: int, now_ns: int, gone: 
     return count - kept
 
 
-@njit(cache=True)
+@compiled
 def crash_batches(w: Any, node: int, now_ns: int) -> None:
     """Lose the batches that are open, wait or are served at a node's links."""
     lines, b = w.lines, w.b.row
@@ -80,7 +78,7 @@ def crash_batches(w: Any, node: int, now_ns: int) -> None:
     lines.size[UNLINKED] = 0
 
 
-@njit(cache=True)
+@compiled
 def crash_shard(w: Any, node: int, now_ns: int) -> None:
     """Fail the queries that wait or are served at a crashed node's shard."""
     lines, q = w.lines, w.q.row

@@ -102,6 +102,10 @@ class PayloadBook:
         self._nevers = np.full(nodes, NEVER, dtype=np.int64)
         self._newest: dict[int, int] = {}
         self._numbers: dict[tuple[int, int], int] = {}
+        self._refs: list[PayloadRef] = []
+        """The reference of each row."""
+        self.version = 0
+        """Rises whenever a time at which somebody holds a batch has changed after its close."""
         self._done = [0] * nodes
         """No batch with a number below this is left to hand to the validator."""
         self.awaiting = 0
@@ -135,6 +139,8 @@ class PayloadBook:
         self._before[row] = before
         self._newest[gateway] = self._base + row
         self._numbers[gateway, int(batch[FIRST])] = self._base + row
+        first, count = int(batch[FIRST]), int(batch[COUNT])
+        self._refs.append(PayloadRef(gateway, first, first + count - 1, int(batch[SIZE])))
 
     def _new_row(self) -> int:
         if self._size == len(self._batch):
@@ -158,6 +164,7 @@ class PayloadBook:
 
     def crash(self, world: World, node: int, now_ns: int) -> None:
         """Lose a gateway's open batch, and the copies that had not left or were not held."""
+        self.version += 1
         self.awaiting -= int(self._open.count[node])
         lose_open(world, self._open, node, now_ns)
         for row in range(self._size):
@@ -185,7 +192,7 @@ class PayloadBook:
             before = int(self._before[row]) - self._base
             if before < 0 or self._handed[before, validator] or self._committed[before] != NEVER:
                 self._handed[row, validator] = True
-                refs.append(self._ref(row))
+                refs.append(self._refs[row])
         left = np.flatnonzero(~(settled | self._handed[start:end, validator]))
         self._done[validator] = self._base + (start + int(left[0]) if len(left) else end)
         return tuple(refs)
@@ -197,6 +204,13 @@ class PayloadBook:
             row = self._row(ref)
             latest = max(latest, NEVER if row is None else int(self._held[row, validator]))
         return None if latest == NEVER else latest
+
+    def held_by_all(self, refs: tuple[PayloadRef, ...]) -> I64:
+        """Return for each validator when it holds all of `refs`; NEVER where one does not come."""
+        rows = [self._row(ref) for ref in refs]
+        if not rows or None in rows:
+            return self._nevers if rows else np.zeros(self._nodes, np.int64)
+        return np.asarray(self._held[rows].max(axis=0), np.int64)
 
     def pull(self, world: World, validator: int, ref: PayloadRef, now_ns: int) -> int | None:
         """Fetch a batch from the nearest validator that holds it; return when it is held.
@@ -231,6 +245,7 @@ class PayloadBook:
         at += copy_time(lanes, validator, lanes.downlink_bps, size)
         self._pull_down_ns[validator] = at
         held = int(at + verify_time(lanes, validator, ref.tx_count))
+        self.version += 1
         if row is not None:
             self._held[row, validator] = held
             self._depart[row, validator] = 0
@@ -261,6 +276,7 @@ class PayloadBook:
         for name in ("batch", "held", "depart", "sender", "handed", "committed", "before"):
             column: NDArray[Any] = getattr(self, f"_{name}")
             column[:kept] = column[drop : self._size].copy()
+        del self._refs[:drop]
         self._size = kept
         self._base += drop
 
@@ -269,7 +285,7 @@ class PayloadBook:
         number = self._numbers.get((ref.gateway, ref.first))
         if number is not None:
             row = number - self._base
-            if self._ref(row) == ref:
+            if self._refs[row] == ref:
                 return row
         elif 0 <= ref.gateway < self._nodes and 0 <= ref.first <= ref.last:
             oldest = min((f for g, f in self._numbers if g == ref.gateway), default=None)
@@ -277,11 +293,6 @@ class PayloadBook:
             if ref.last < ceiling:
                 return None
         raise ValueError(f"{ref} is no batch of this run")
-
-    def _ref(self, row: int) -> PayloadRef:
-        batch = self._batch[row]
-        first, count = int(batch[FIRST]), int(batch[COUNT])
-        return PayloadRef(int(batch[GATEWAY]), first, first + count - 1, int(batch[SIZE]))
 
     def memory_bytes(self) -> int:
         columns = (self._batch, self._held, self._depart, self._sender, self._handed)

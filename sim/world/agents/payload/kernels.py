@@ -15,13 +15,13 @@ from sim.world.agents.kernels import finish, link_delay, lose, lost_on_link
 from sim.world.agents.kinds import CRASH, DELIVERED, NEVER, PPM
 from sim.world.agents.state import TRANSACTIONS
 from sim.world.agents.transit.kernels import NS_BITS, wire_bytes
-from sim.world.kernels import mix64
+from sim.world.kernels import compiled, mix64
 
 CLOSED, GATEWAY, FIRST, COUNT, SIZE, HEAD = range(6)
 """Columns of a closed batch."""
 
 
-@njit(cache=True)
+@compiled
 def collect(w: Any, o: Any, closed: Any, t1: int) -> int:
     """Let this slice's transactions join their gateways' batches; return how many closed.
 
@@ -52,7 +52,7 @@ def collect(w: Any, o: Any, closed: Any, t1: int) -> int:
     return count
 
 
-@njit(cache=True)
+@compiled
 def close(o: Any, node: int, t: int, closed: Any, count: int) -> int:
     """Close a gateway's batch at `t`: its range is fixed now."""
     row = closed[count]
@@ -67,13 +67,13 @@ def close(o: Any, node: int, t: int, closed: Any, count: int) -> int:
     return count + 1
 
 
-@njit(cache=True)
+@compiled
 def copy_time(s: Any, node: int, bps: int, size: int) -> int:
     """Time a node's link needs for a batch."""
     return max(1, (size * NS_BITS + bps - 1) // bps * s.links_ppm[node] // PPM)
 
 
-@njit(cache=True)
+@compiled
 def verify_time(s: Any, node: int, count: int) -> int:
     """Time a node's workers need for a batch's signatures."""
     whole = (count + s.workers - 1) // s.workers * s.verify_ns
@@ -145,7 +145,7 @@ def revoke(root: int, node: int, now_ns: int, held: Any, depart: Any, sender: An
                 changed = True
 
 
-@njit(cache=True)
+@compiled
 def lose_open(w: Any, o: Any, node: int, now_ns: int) -> None:
     """Lose the transactions in a crashed gateway's open batch."""
     slot = o.head[node]
@@ -156,7 +156,7 @@ def lose_open(w: Any, o: Any, node: int, now_ns: int) -> None:
     o.count[node] = 0
 
 
-@njit(cache=True)
+@compiled
 def commit_batch(w: Any, head: int, count: int, now_ns: int) -> None:
     """End the transactions of a batch: they are final."""
     slot = head

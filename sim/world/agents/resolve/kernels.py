@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from sim.world.agents.draws import (
     ANSWER_DELAY,
     ANSWER_LOSS,
@@ -27,10 +25,39 @@ from sim.world.agents.kinds import (
     RENEWAL,
 )
 from sim.world.agents.state import ASKING, FAILING, RESOLVED, SHARDED, UNASKED, WRITES
-from sim.world.kernels import SLOT, give_back, mix64, push, scaled64, take_due, take_free
+from sim.world.kernels import (
+    SLOT,
+    compiled,
+    give_back,
+    inlined,
+    mix64,
+    push,
+    scaled64,
+    take_due,
+    take_free,
+)
 
 
-@njit(cache=True)
+@compiled
+def touch_entries(w: Any, count: int) -> None:
+    """Read the cache entries that the messages of `w.keys` will ask for.
+
+    Out of order, many at a time: `ask` would wait for memory at each of them.
+    """
+    c = w.constants[0]
+    if c.cache_slots == 0:
+        return
+    touched = 0
+    for i in range(count):
+        r = w.m.row[w.keys[i] & SLOT]
+        if r.target >= 0:
+            key = r.target + (c.agents if r.kind == LOOKUP_CAPABILITY else 0)
+            place = scaled64(mix64(w.draw[CACHE], key, 0), c.cache_slots)
+            touched += w.cache[w.cache_first[r.station] + place].key
+    w.books.tally[4] += touched
+
+
+@inlined
 def ask(w: Any, slot: int, t: int) -> None:
     """Let a message at its gateway ask at `t`: from the cache, with others, or the registry."""
     r, c = w.m.row[slot], w.constants[0]
@@ -77,7 +104,7 @@ def ask(w: Any, slot: int, t: int) -> None:
         push(w.lines, ASKING, t + link_delay(w.links, gateway, host, bits), query)
 
 
-@njit(cache=True)
+@inlined
 def new_query(q: Any, leader: Any, t: int, key: int, entry: int) -> int:
     """Take a free query for a message, its leader."""
     query = take_free(q)
@@ -95,7 +122,7 @@ def new_query(q: Any, leader: Any, t: int, key: int, entry: int) -> int:
     return query
 
 
-@njit(cache=True)
+@inlined
 def wait_for(q: Any, r: Any, query: int, slot: int, t: int) -> None:
     """Add a message to those that a query will wake."""
     r.arrival_ns = t
@@ -103,7 +130,7 @@ def wait_for(q: Any, r: Any, query: int, slot: int, t: int) -> None:
     q.row[query].waiters = slot
 
 
-@njit(cache=True)
+@inlined
 def owns_entry(q: Any, cache: Any, query: int) -> bool:
     """Say whether the query's cache entry is still its own and open."""
     r = q.row[query]
@@ -114,7 +141,7 @@ def owns_entry(q: Any, cache: Any, query: int) -> bool:
     return mine and known.answered_ns == NEVER and known.asked_ns == r.asked_ns
 
 
-@njit(cache=True)
+@compiled
 def fail(q: Any, cache: Any, c: Any, lines: Any, query: int, t: int) -> None:
     """Note a query's loss at `t`; its gateway notices later."""
     r = q.row[query]
@@ -124,14 +151,14 @@ def fail(q: Any, cache: Any, c: Any, lines: Any, query: int, t: int) -> None:
     push(lines, FAILING, notice, query)
 
 
-@njit(cache=True)
+@compiled
 def release_query(q: Any, query: int) -> None:
     """Put a query's row back."""
     q.row[query].live = 0
     give_back(q, query)
 
 
-@njit(cache=True)
+@compiled
 def answer_pass(w: Any, t0: int, t1: int) -> None:
     """Send the answers of services that end in (t0, t1]; wake who waits at their arrival."""
     c, lines, keys = w.constants[0], w.lines, w.keys
@@ -140,13 +167,17 @@ def answer_pass(w: Any, t0: int, t1: int) -> None:
         fail(w.q, w.cache, c, lines, refused.slot, refused.time_ns)
     lines.size[UNASKED] = 0
     count = take_due(lines, SHARDED, t0, t1, keys)
+    touched = 0
+    for i in range(count):
+        touched += w.cache[max(w.q.row[keys[i] & SLOT].entry, 0)].key if len(w.cache) else 0
+    w.books.tally[4] += touched
     for i in range(count):
         query = keys[i] & SLOT
         t = t0 + (keys[i] >> 32)
         r = w.q.row[query]
         if r.kind in (REGISTRATION, RENEWAL):
             push(lines, WRITES, t, r.key)
-        elif r.kind != LOOKUP_CAPABILITY and t >= w.people[r.key].lease_until_ns:
+        elif c.leases and r.kind != LOOKUP_CAPABILITY and t >= w.people[r.key].lease_until_ns:
             r.found = 0
         back = t
         if r.station != r.gateway:
@@ -168,7 +199,7 @@ def answer_pass(w: Any, t0: int, t1: int) -> None:
         release_query(w.q, query)
 
 
-@njit(cache=True)
+@compiled
 def fail_pass(w: Any, t0: int, t1: int) -> None:
     """Lose the messages whose lookup is noticed to have failed in (t0, t1]."""
     count = take_due(w.lines, FAILING, t0, t1, w.keys)
@@ -178,7 +209,7 @@ def fail_pass(w: Any, t0: int, t1: int) -> None:
         release_query(w.q, query)
 
 
-@njit(cache=True)
+@compiled
 def lose_waiters(m: Any, q: Any, lines: Any, query: int, t: int, reason: int) -> None:
     """Lose all messages that wait for a query."""
     slot = q.row[query].waiters
@@ -189,7 +220,7 @@ def lose_waiters(m: Any, q: Any, lines: Any, query: int, t: int, reason: int) ->
     q.row[query].waiters = -1
 
 
-@njit(cache=True)
+@compiled
 def crash_resolve(w: Any, node: int, now_ns: int, reason: int) -> None:
     """Lose what waits for answers at a crashed gateway, and empty its cache."""
     for query in range(len(w.q.row)):

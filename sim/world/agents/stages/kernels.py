@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from sim.world.agents.draws import LAST_DELAY, LAST_LOSS, RETRY, RETURN, SESSION
 from sim.world.agents.kernels import (
     book,
@@ -45,7 +43,7 @@ from sim.world.agents.kinds import (
     UNKNOWN_TARGET,
 )
 from sim.world.agents.population import ALWAYS_NS
-from sim.world.agents.resolve.kernels import answer_pass, ask, fail_pass
+from sim.world.agents.resolve.kernels import answer_pass, ask, fail_pass, touch_entries
 from sim.world.agents.state import (
     ADMISSION,
     ASKING,
@@ -68,7 +66,9 @@ from sim.world.agents.transit.kernels import flush_batches, join_batch
 from sim.world.kernels import (
     SLOT,
     below64,
+    compiled,
     give_back,
+    inlined,
     interpolate64,
     jittered64,
     mix64,
@@ -87,9 +87,13 @@ SHARD_ROUTE = (SHARDED, UNASKED, LOOKUP_FAILED, LOOKUP_FAILED)
 EGRESS_ROUTE = (EGRESSED, LOST, GATEWAY_DOWN, EGRESS_FULL)
 
 
-@njit(cache=True)
+@compiled
 def offer_pass(w: Any, cell: Any, t0: int, t1: int) -> None:
     """Offer the cell's arrivals of this slice, by those who are online."""
+    touched = 0
+    for i in range(len(cell.time_ns)):
+        touched += w.people[max(cell.target[i], 0)].region
+    w.books.tally[4] += touched
     for i in range(len(cell.time_ns)):
         t = cell.time_ns[i]
         source = cell.source[i]
@@ -100,7 +104,7 @@ def offer_pass(w: Any, cell: Any, t0: int, t1: int) -> None:
             send(w, slot, t)
 
 
-@njit(cache=True)
+@compiled
 def again_pass(w: Any, t0: int, t1: int) -> None:
     """Offer what returns and closed loops send in this slice; send retries."""
     keys = w.keys
@@ -132,10 +136,10 @@ def again_pass(w: Any, t0: int, t1: int) -> None:
             finish(w, slot, t, SENDER_OFFLINE)
 
 
-@njit(cache=True)
-def refusal(r: Any, people: Any, credit_ns: Any, c: Any, t: int) -> int:
+@inlined
+def refusal(r: Any, credit_ns: Any, c: Any, t: int) -> int:
     """Decide on admission at `t`: a reason, or -1. Takes a token where it admits."""
-    if r.kind != REGISTRATION and people[r.source].lease_until_ns <= t:
+    if r.kind != REGISTRATION and r.lease_until_ns <= t:
         return NOT_REGISTERED
     credit = max(credit_ns[r.station], t)
     if credit - t > c.admission_slack_ns:
@@ -144,7 +148,7 @@ def refusal(r: Any, people: Any, credit_ns: Any, c: Any, t: int) -> int:
     return -1
 
 
-@njit(cache=True)
+@compiled
 def ingress_pass(w: Any, t0: int, t1: int) -> None:
     """Admit what arrives at gateways and serve it."""
     c, keys, lines, row = w.constants[0], w.keys, w.lines, w.m.row
@@ -154,7 +158,7 @@ def ingress_pass(w: Any, t0: int, t1: int) -> None:
         r = row[slot]
         node = r.station
         station = w.ingress.state[node]
-        reason = GATEWAY_DOWN if w.down[node] else refusal(r, w.people, w.credit_ns, c, t)
+        reason = GATEWAY_DOWN if w.down[node] else refusal(r, w.credit_ns, c, t)
         if reason >= 0:
             station.dropped += 1
             lose(w.m, lines, slot, t, reason)
@@ -165,11 +169,12 @@ def ingress_pass(w: Any, t0: int, t1: int) -> None:
     start_all_waiting(w.ingress, row, t1, lines, INGRESSED)
 
 
-@njit(cache=True)
+@compiled
 def route_pass(w: Any, t0: int, t1: int) -> None:
     """Send what leaves ingress where it goes next: a batch of transactions, egress, a lookup."""
     keys, lines, row = w.keys, w.lines, w.m.row
     count = take_ordered(lines, INGRESSED, row, t0, t1, keys, w.spare)
+    touch_entries(w, count)
     for i in range(count):
         slot, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
         r = row[slot]
@@ -177,10 +182,9 @@ def route_pass(w: Any, t0: int, t1: int) -> None:
             push(lines, TRANSACTIONS, t, slot)
             continue
         if r.kind == MESSAGE:
-            agent = w.people[r.target]
-            host = agent.secondary if r.attempt & 1 else agent.home
+            host = r.secondary if r.attempt & 1 else r.home
             if host == r.station:
-                if agent.lease_until_ns <= t:
+                if w.people[r.target].lease_until_ns <= t:
                     lose(w.m, lines, slot, t, UNKNOWN_TARGET)
                 else:
                     to_egress(w.m, w.constants, lines, slot, t)
@@ -188,7 +192,7 @@ def route_pass(w: Any, t0: int, t1: int) -> None:
         ask(w, slot, t)
 
 
-@njit(cache=True)
+@compiled
 def resolve_pass(w: Any, t0: int, t1: int) -> None:
     """Serve queries, bring answers back, batch messages whose receiver is known."""
     keys, lines, row = w.keys, w.lines, w.m.row
@@ -208,13 +212,18 @@ def resolve_pass(w: Any, t0: int, t1: int) -> None:
     flush_batches(w, t1)
 
 
-@njit(cache=True)
+@compiled
 def egress_pass(w: Any, t0: int, t1: int) -> None:
     """Serve messages at their last gateway, then deliver, store or refuse them."""
     keys, lines, row = w.keys, w.lines, w.m.row
     count = take_ordered(lines, EGRESS, row, t0, t1, keys, w.spare)
     station_pass(keys, count, t0, t1, w.egress, row, w.down, lines, EGRESS_ROUTE)
     count = take_due(lines, EGRESSED, t0, t1, keys)
+    touched = 0
+    for i in range(count):
+        r = row[keys[i] & SLOT]
+        touched += w.people[r.target if r.kind == MESSAGE else r.source].session & 1
+    w.books.tally[4] += touched
     stored = 0
     for i in range(count):
         key = keys[i]
@@ -237,7 +246,7 @@ def egress_pass(w: Any, t0: int, t1: int) -> None:
         finish(w, keys[i] & SLOT, t0 + (keys[i] >> 32), DELIVERED)
 
 
-@njit(cache=True)
+@inlined
 def last_mile(w: Any, slot: int, t: int, access_class: int) -> None:
     """Send a message over its receiver's access link at `t`."""
     r, access = w.m.row[slot], w.access[access_class]
@@ -251,7 +260,7 @@ def last_mile(w: Any, slot: int, t: int, access_class: int) -> None:
     push(w.lines, LAST_MILE, t + delay, slot)
 
 
-@njit(cache=True)
+@inlined
 def store(w: Any, slot: int, t: int) -> None:
     """Keep a message for its offline receiver, if there is room for it."""
     r = w.m.row[slot]
@@ -267,7 +276,7 @@ def store(w: Any, slot: int, t: int) -> None:
     book(w.books.traffic, r, STORED_COLUMN)
 
 
-@njit(cache=True)
+@compiled
 def session_pass(w: Any, t1: int) -> None:
     """Toggle the sessions that end by `t1`; serve those who are back."""
     for i in range(len(w.near)):
@@ -289,7 +298,7 @@ def session_pass(w: Any, t1: int) -> None:
             returned(w, index, t, number + 1)
 
 
-@njit(cache=True)
+@compiled
 def returned(w: Any, index: int, t: int, number: int) -> None:
     """Release what is stored for an agent that came back at `t`, and renew its lease."""
     agent, c = w.people[index], w.constants[0]
@@ -311,7 +320,7 @@ def returned(w: Any, index: int, t: int, number: int) -> None:
         push(w.lines, RETURNS, due, slot)
 
 
-@njit(cache=True)
+@compiled
 def settle_pass(w: Any) -> None:
     """Retry or drop every attempt that was lost in this slice."""
     c, lines = w.constants[0], w.lines

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
 from sim.world.agents.draws import TRANSIT_DELAY, TRANSIT_LOSS
 from sim.world.agents.kernels import link_delay, lose, lost_on_link, to_egress
 from sim.world.agents.kinds import (
@@ -22,7 +20,9 @@ from sim.world.agents.kinds import (
 from sim.world.agents.state import DOWNLINKED, OPEN, UNLINKED, UPLINK, UPLINKED, WIRE
 from sim.world.kernels import (
     SLOT,
+    compiled,
     give_back,
+    inlined,
     mix64,
     push,
     station_pass,
@@ -37,7 +37,7 @@ UPLINK_ROUTE = (UPLINKED, UNLINKED, GATEWAY_DOWN, UPLINK_FULL)
 DOWNLINK_ROUTE = (DOWNLINKED, UNLINKED, GATEWAY_DOWN, DOWNLINK_FULL)
 
 
-@njit(cache=True)
+@inlined
 def wire_bytes(r: Any, kinds: Any) -> int:
     """Bytes of a message inside a batch: signatures do not compress."""
     kind = kinds[r.kind]
@@ -45,12 +45,11 @@ def wire_bytes(r: Any, kinds: Any) -> int:
     return (body + PPM - 1) // PPM + kind.signature_bytes
 
 
-@njit(cache=True)
+@inlined
 def join_batch(w: Any, slot: int, t: int) -> None:
     """Add a message at `t` to the open batch for its next hop, opening or closing as due."""
     r, c = w.m.row[slot], w.constants[0]
-    agent = w.people[r.target]
-    host = agent.secondary if r.attempt & 1 else agent.home
+    host = r.secondary if r.attempt & 1 else r.home
     batch = w.pairs[r.station, host]
     if batch >= 0:
         due = w.b.row[batch].opened_ns + c.batch_age_ns
@@ -81,7 +80,7 @@ def join_batch(w: Any, slot: int, t: int) -> None:
         close_batch(w.b, w.pairs, c, w.lines, batch, t)
 
 
-@njit(cache=True)
+@inlined
 def close_batch(table: Any, pairs: Any, c: Any, lines: Any, batch: int, t: int) -> None:
     """Hand a batch to its gateway's uplink at `t`."""
     b = table.row[batch]
@@ -91,7 +90,7 @@ def close_batch(table: Any, pairs: Any, c: Any, lines: Any, batch: int, t: int) 
     push(lines, UPLINK, t, batch)
 
 
-@njit(cache=True)
+@compiled
 def flush_batches(w: Any, t1: int) -> None:
     """Close the open batches whose age is up by `t1`; forget those closed before."""
     lines = w.lines
@@ -110,7 +109,7 @@ def flush_batches(w: Any, t1: int) -> None:
     lines.size[OPEN] = kept
 
 
-@njit(cache=True)
+@compiled
 def transit_pass(w: Any, t0: int, t1: int) -> None:
     """Take batches over uplink, wire and downlink, and messages out of those that arrive."""
     lines, keys, row = w.lines, w.keys, w.b.row
@@ -138,7 +137,7 @@ def transit_pass(w: Any, t0: int, t1: int) -> None:
     lines.size[UNLINKED] = 0
 
 
-@njit(cache=True)
+@inlined
 def depart(w: Any, batch: int, t: int) -> None:
     """Put a batch on the wire at `t`, as its link then is."""
     b, c = w.b.row[batch], w.constants[0]
@@ -154,7 +153,7 @@ def depart(w: Any, batch: int, t: int) -> None:
     push(w.lines, WIRE, t + link_delay(w.links, b.gateway, b.host, bits), batch)
 
 
-@njit(cache=True)
+@compiled
 def lose_batch(m: Any, table: Any, lines: Any, batch: int, t: int, reason: int) -> None:
     """Lose all messages of a batch."""
     slot = table.row[batch].members

@@ -237,7 +237,11 @@ class Lookups:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registrations:
-    """Agents enter the directory, or enter it anew with other capabilities."""
+    """Agents enter the directory.
+
+    Where `directory.registered` is below 100 %, only agents that start unregistered do; at 100 %
+    any agent does, anew. Who lets a lease run out does not come back by itself.
+    """
 
     __pydantic_config__ = STRICT
     arrivals: Arrivals
@@ -363,7 +367,8 @@ class Directory:
     timeout_ns: Annotated[int, duration("100 ms", "10 min")] = 1_000_000_000
     """How long a gateway waits for an answer."""
     lease_ns: Annotated[int, duration("0 s", "365 d")] = 0
-    """Life of a registration that is not renewed; `0 s`: for ever."""
+    """Life of a registration that is not renewed; `0 s`: for ever. Leases start with a residual
+    life uniform up to this, so some run out before their first renewal."""
     registered_ppm: Annotated[int, share()] = 1_000_000
     """Share of the agents that are registered at the start."""
 

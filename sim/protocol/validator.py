@@ -305,9 +305,7 @@ class Validator(Replica):
         reason = None
         if view < 1 or block.proposer != self.leader(view):
             reason = "not_the_leader"
-        elif view > self.view + VIEWS_AHEAD and block.justify.view < view - 1 and block.tc is None:
-            reason = "wrong_view"
-        if reason is None and view >= self.view - VIEWS_BEHIND:
+        elif self.view - VIEWS_BEHIND <= view <= self.view + VIEWS_AHEAD:
             first = self._proposals.setdefault(view, block)
             if first.id != block.id:
                 self._accuse(double_proposal(first, block), out, tell=True)

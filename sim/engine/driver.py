@@ -43,6 +43,7 @@ from sim.protocol.messages import (
     wire_size_bytes,
 )
 from sim.world.adversary import Later
+from sim.world.agents.kinds import NEVER
 from sim.world.crypto.signing import Edge
 from sim.world.payload import Payload
 
@@ -215,7 +216,7 @@ class Driver:
         answer = PayloadReady(effect.refs, effect.request_id)
         if ready <= now:
             self._answers.append((node, answer))
-        else:
+        elif ready < NEVER:
             self.env.at(ready, self._woken, (node, node.life, answer))
 
     def _woken(self, due: tuple[Node, int, Event]) -> None:

@@ -31,6 +31,24 @@ class Entry(NamedTuple):
     flap_ns: int | None = None
 
 
+def turns(entry: Entry, duration_ns: int) -> list[tuple[int, bool]]:
+    """Return when a fault begins (True) and ends (False), in order; a flapping one many times."""
+    end = duration_ns if entry.until_ns is None else entry.until_ns
+    if entry.flap_ns is None:
+        return [(entry.at_ns, True)] + ([] if entry.until_ns is None else [(end, False)])
+    found = []
+    at, begins = entry.at_ns, True
+    while at < end:
+        found.append((at, begins))
+        at, begins = at + entry.flap_ns, not begins
+    return found if begins else [*found, (end, False)]
+
+
+def touches(entries: list[Entry], duration_ns: int) -> list[int]:
+    """Return every time at which a fault changes something."""
+    return [when_ns for entry in entries for when_ns, _ in turns(entry, duration_ns)]
+
+
 class Timetable:
     """The faults of a run, as events of its loop; the `Target` that they act on."""
 
@@ -58,18 +76,8 @@ class Timetable:
     def schedule(self, entries: list[Entry], duration_ns: int) -> None:
         """Put the beginning and end of each fault into the loop, before what happens then."""
         for entry in entries:
-            end = duration_ns if entry.until_ns is None else entry.until_ns
-            if entry.flap_ns is None:
-                self._at(entry.at_ns, entry, begins=True)
-                if entry.until_ns is not None:
-                    self._at(end, entry, begins=False)
-                continue
-            at, begins = entry.at_ns, True
-            while at < end:
-                self._at(at, entry, begins=begins)
-                at, begins = at + entry.flap_ns, not begins
-            if not begins:
-                self._at(end, entry, begins=False)
+            for when_ns, begins in turns(entry, duration_ns):
+                self._at(when_ns, entry, begins=begins)
 
     def _at(self, when_ns: int, entry: Entry, *, begins: bool) -> None:
         self.env.at(when_ns, self._due, (entry, begins), URGENT)

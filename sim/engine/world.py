@@ -6,6 +6,7 @@ time, `World.close` writes what is still open.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from simpy.events import URGENT
 from sim.engine.adversary import Engagement, Mind
 from sim.engine.disturbances import engagements, link_rules, timetable
 from sim.engine.driver import Driver
-from sim.engine.faults import Timetable
+from sim.engine.faults import Timetable, touches
 from sim.engine.genesis import Census, stakes, validator_regions
 from sim.engine.loop import LAST, Loop
 from sim.engine.meter import Meter
@@ -38,7 +39,7 @@ from sim.protocol.validator import Validator
 from sim.record.recorder import Sink
 from sim.scenario.checks import Liveness
 from sim.scenario.model import Scenario
-from sim.world.agents.kinds import REASONS
+from sim.world.agents.kinds import NEVER, REASONS
 from sim.world.chance import Chance
 from sim.world.crypto.costs import CostModel, load_costs
 from sim.world.crypto.signer import RealSigner
@@ -155,7 +156,14 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
     owned = sum(1 << node for node in minds)
     honest = (1 << len(nodes)) - 1 & ~owned
     plane = _plane(scenario, tables, census, costs, chance)
-    payload: Payload = NoPayload() if plane is None else PlanePayload(plane)
+    entries = timetable(scenario, census)
+    rules = link_rules(scenario, census)
+    plane_faults = None if plane is None else PlaneFaults(plane, rules, regions)
+    payload: Payload = NoPayload()
+    if plane is not None and plane_faults is not None:
+        touched = touches(entries, scenario.duration_ns)
+        touched += plane_faults.changes(scenario.duration_ns)
+        payload = PlanePayload(plane, _horizon(touched))
     observer = Observer(
         recorder=recorder,
         ledger=ledger,
@@ -172,7 +180,6 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         commit_within_ns=_liveness_bound_ns(scenario),
     )
     meter = Meter(recorder, tables.regions)
-    rules = link_rules(scenario, census)
     driver = Driver(
         env=env,
         nodes=nodes,
@@ -193,7 +200,6 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         meter=meter,
         deliver=driver.deliver,
     )
-    plane_faults = None if plane is None else PlaneFaults(plane, rules, regions)
     faults = Timetable(
         env=env,
         nodes=nodes,
@@ -202,7 +208,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         record=_fault_rows(recorder, env),
         healed=watch.healed,
     )
-    faults.schedule(timetable(scenario, census), scenario.duration_ns)
+    faults.schedule(entries, scenario.duration_ns)
     if plane_faults is not None:
         _schedule_links(env, plane_faults, scenario.duration_ns)
     _schedule_operations(scenario, env, driver, nodes, observer)
@@ -236,6 +242,17 @@ def _both(
         second(node, now_ns, observation)
 
     return observe
+
+
+def _horizon(touched: list[int]) -> Callable[[int], int]:
+    """Return the first of the given times that is not before a time."""
+    times = sorted(touched)
+
+    def horizon(now_ns: int) -> int:
+        place = bisect_left(times, now_ns)
+        return times[place] if place < len(times) else NEVER
+
+    return horizon
 
 
 def _liveness_bound_ns(scenario: Scenario) -> int | None:

@@ -95,7 +95,7 @@ class ViewChanged(NamedTuple):
     epoch: int
     view: int
     reason: str
-    """certificate | timeout | epoch | sync."""
+    """certificate | timeout (by a TC) | sync (joined timeouts of a view ahead) | epoch."""
 
 
 class EpochChanged(NamedTuple):

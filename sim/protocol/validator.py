@@ -233,7 +233,7 @@ class Validator(Replica):
     def _enter(self, view: int, reason: str, out: list[Effect]) -> None:
         """Move to `view`, set its timer, and lead it if it is this validator's."""
         self.view = view
-        self._pacemaker.enter(view, progress=reason != "timeout")
+        self._pacemaker.enter(view, progress=reason in ("certificate", "epoch"))
         out.append(ViewChanged(self.epoch, view, reason))
         if self._collectors:
             self._forward_late(view, out)
@@ -419,7 +419,7 @@ class Validator(Replica):
             last = self._safety.last_timeout
             if last is None or last.view < timeout.view:
                 if timeout.view > self.view:
-                    self._enter(timeout.view, "timeout", out)
+                    self._enter(timeout.view, "sync", out)
                 self._time_out(out)
 
     def _bring_up(self, peer: ValidatorId, view: int, out: list[Effect]) -> None:

@@ -57,7 +57,8 @@ class Lost(Exception):
     """An attempt ended here, with a reason of `kinds`."""
 
     def __init__(self, reason: int) -> None:
-        super().__init__(kinds.REASONS[reason])
+        # SimPy copies exceptions by their arguments.
+        super().__init__(reason)
         self.reason = reason
 
 

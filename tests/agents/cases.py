@@ -1,0 +1,301 @@
+"""Random planes, random faults, and one script that either program of the plane runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from sim.protocol.types import PayloadRef
+from sim.world.agents import changes, kinds
+from sim.world.agents import parameters as p
+from sim.world.agents.tables import Counters, Drained
+from sim.world.network.jitter import shape_table
+from sim.world.network.tables import NetworkTables
+
+MS = 1_000_000
+SECOND = 1_000 * MS
+PPM = 1_000_000
+
+
+class Plane(Protocol):
+    """What the reference and the columns both answer."""
+
+    def advance(self, now_ns: int, horizon_ns: int | None = None) -> None: ...
+    def apply(self, change: changes.Change) -> None: ...
+    def new_refs(self, validator: int, now_ns: int) -> tuple[PayloadRef, ...]: ...
+    def held_ns(self, validator: int, refs: tuple[PayloadRef, ...]) -> int | None: ...
+    def pull(self, validator: int, ref: PayloadRef, now_ns: int) -> int | None: ...
+    def commit(self, refs: tuple[PayloadRef, ...], now_ns: int) -> None: ...
+    def drain(self, final: bool = False) -> Drained: ...
+    def counters(self) -> Counters: ...
+
+
+def network(regions: int, median_ms: int = 20, spread_ms: int = 4, loss_ppb: int = 0) -> Any:
+    """Tables of a few regions: 1 ms inside, further by index outside."""
+    index = np.arange(regions)
+    distance = np.abs(index[:, None] - index[None, :])
+    median = np.where(distance == 0, MS, distance * median_ms * MS).astype(np.int64)
+    spread = np.where(distance == 0, 0, spread_ms * MS).astype(np.int64)
+    loss = np.full((regions, regions), loss_ppb, dtype=np.int64)
+    names = tuple(f"region-{i}" for i in range(regions))
+    return NetworkTables(names, median, spread, loss, np.array(shape_table(), dtype=np.int64))
+
+
+def basic(**changed: Any) -> p.PlaneParameters:
+    """A plane of 40 agents, four gateways of five nodes, two regions, all kinds of traffic."""
+    rate = 2 * 10**9
+
+    def traffic(kind: int, size: int, share: int = 1, **more: Any) -> p.Traffic:
+        arrivals = p.Poisson(rate_nhz=rate // share)
+        return p.Traffic(kind=kind, arrivals=arrivals, size_bytes=size, **more)
+
+    values: dict[str, Any] = {
+        "placement": (24, 16),
+        "node_region": (0, 0, 1, 1, 1),
+        "gateways": (0, 1, 2, 3),
+        "traffic": (
+            traffic(kinds.MESSAGE, 600, size_spread_bytes=900, ratio_ppm=450_000),
+            traffic(kinds.LOOKUP_ID, 120, 2),
+            traffic(kinds.LOOKUP_CAPABILITY, 120, 4),
+            traffic(kinds.REGISTRATION, 5_000, 8, signature_bytes=4_627),
+            traffic(kinds.RENEWAL, 4_900, 4, signature_bytes=4_627),
+            traffic(kinds.TRANSACTION, 5_120, 2, signature_bytes=4_627, ratio_ppm=500_000),
+        ),
+        "access": (p.AccessClass(share_ppm=PPM, median_ns=5 * MS, spread_ns=2 * MS),),
+        "ingress": p.Station(servers=2, work_ns=MS),
+        "egress": p.Station(servers=2, work_ns=MS // 2),
+        "uplink": p.Link(bits_per_s=10**8),
+        "downlink": p.Link(bits_per_s=10**8),
+        "directory": p.Directory(shards=(0, 2), station=p.Station(servers=2, work_ns=MS // 4)),
+        "batch": p.Batch(count=8, size_bytes=8_192, age_ns=20 * MS),
+        "dissemination": p.Dissemination(
+            batch=p.Batch(count=6, size_bytes=100_000, age_ns=60 * MS),
+            uplink_bps=10**9,
+            downlink_bps=10**9,
+            verify_ns=MS // 2,
+            workers=2,
+        ),
+        "retries": p.Retries(attempts=3, timeout_ns=150 * MS),
+        "store": p.Store(messages_per_agent=2),
+        "sample_ppm": PPM,
+    }
+    return p.PlaneParameters(**(values | changed))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A plane and what happens to it: (time, change or engine call)."""
+
+    parameters: p.PlaneParameters
+    network: NetworkTables
+    seed: int
+    script: tuple[tuple[int, Any], ...]
+    until_ns: int
+
+
+@st.composite
+def planes(draw: DrawFn) -> p.PlaneParameters:
+    """Draw the parameters of a small plane, tight enough to overflow and time out."""
+    pick = lambda *values: draw(st.sampled_from(values))  # noqa: E731
+    regions = pick(1, 2, 3)
+    nodes = draw(st.integers(3, 6))
+    gateways = draw(st.sets(st.integers(0, nodes - 1), min_size=1))
+    scale = pick(1, 3)
+    sessions = p.Sessions(
+        on_shape_micro=pick(600_000, 1_500_000),
+        on_scale_ns=pick(300, 2_000) * MS,
+        off_shape_micro=pick(500_000, 1_000_000),
+        off_scale_ns=pick(200, 900) * MS,
+        renew_within_ns=pick(0, 150 * MS),
+        renew_bytes=5_000,
+    )
+    loop = p.ClosedLoop(think_ns=pick(120, 400) * MS, share_ppm=pick(200_000, PPM))
+    bursts = p.Bursts(
+        rate_nhz=10**9, burst_rate_nhz=8 * 10**9, calm_ns=300 * MS, burst_ns=200 * MS
+    )
+    day = p.Diurnal(rate_nhz=3 * 10**9, amplitude_ppm=900_000, period_ns=SECOND)
+    where = p.Destinations(
+        locality_ppm=pick(0, 400_000),
+        community_ppm=pick(0, 600_000),
+        members=pick(2, 7),
+        zipf_exponent_micro=pick(0, 1_200_000),
+    )
+    old = basic()
+    rest = {t.kind: t for t in old.traffic}
+    rest[kinds.MESSAGE] = p.Traffic(
+        kind=kinds.MESSAGE,
+        arrivals=pick(rest[kinds.MESSAGE].arrivals, bursts, day),
+        size_bytes=700,
+        size_spread_bytes=pick(0, 3_000),
+        ratio_ppm=pick(300_000, PPM),
+        destinations=where,
+    )
+    sending = rest[kinds.TRANSACTION]
+    rest[kinds.TRANSACTION] = p.Traffic(
+        kind=kinds.TRANSACTION,
+        arrivals=pick(sending.arrivals, loop),
+        size_bytes=5_120,
+        signature_bytes=4_627,
+    )
+    return basic(
+        placement=tuple(draw(st.integers(8, 30)) for _ in range(regions)),
+        node_region=tuple(i % regions for i in range(nodes)),
+        gateways=tuple(sorted(gateways)),
+        traffic=tuple(rest.values()),
+        access=(
+            p.AccessClass(share_ppm=600_000, median_ns=pick(1, 8) * MS, spread_ns=0),
+            p.AccessClass(
+                share_ppm=400_000,
+                median_ns=12 * MS,
+                spread_ns=5 * MS,
+                loss_ppb=pick(0, 50_000_000),
+            ),
+        ),
+        ingress=_station(draw, scale),
+        egress=_station(draw, scale),
+        uplink=p.Link(bits_per_s=pick(10**7, 10**9), queue=pick(2, 1_000)),
+        downlink=p.Link(bits_per_s=pick(10**7, 10**9), queue=pick(2, 1_000)),
+        directory=p.Directory(
+            shards=tuple(draw(st.lists(st.integers(0, nodes - 1), min_size=1, max_size=3))),
+            station=_station(draw, scale),
+            query_bytes=pick(0, 512),
+            cache_slots=pick(0, 4, 64),
+            cache_ttl_ns=pick(50, 700) * MS,
+            timeout_ns=pick(100, 300) * MS,
+            lease_ns=pick(0, 800 * MS),
+            registered_ppm=pick(PPM, 700_000),
+        ),
+        batch=p.Batch(count=pick(1, 3, 50), size_bytes=pick(2_000, 60_000), age_ns=pick(1, 25) * MS),
+        dissemination=p.Dissemination(
+            batch=p.Batch(count=pick(1, 5), size_bytes=100_000, age_ns=pick(30, 130) * MS),
+            uplink_bps=pick(10**8, 10**9),
+            downlink_bps=pick(10**8, 10**9),
+            verify_ns=pick(MS // 10, 4 * MS),
+            workers=pick(1, 3),
+            fanout=pick(0, 1, 2),
+        ),
+        retries=p.Retries(
+            attempts=pick(1, 3, 5),
+            timeout_ns=pick(100, 260) * MS,
+            backoff_ppm=pick(PPM, 2 * PPM),
+            max_ns=pick(200, 60_000) * MS,
+            jitter_ns=pick(0, 50 * MS),
+        ),
+        store=p.Store(
+            messages_per_agent=pick(0, 1, 20),
+            ttl_ns=pick(0, 300 * MS),
+            release_delay_ns=pick(100, 170) * MS,
+        ),
+        sessions=pick(None, sessions),
+        admission_rate_nhz=pick(40, 5_000) * 10**9,
+        admission_burst=pick(3, 1_000),
+        capabilities=pick(1, 9),
+    )
+
+
+def _station(draw: DrawFn, scale: int) -> p.Station:
+    return p.Station(
+        servers=draw(st.integers(1, 3)),
+        work_ns=draw(st.sampled_from((MS // 10, 2 * MS * scale, 9 * MS))),
+        per_kib_ns=draw(st.sampled_from((0, 77_777))),
+        queue=draw(st.sampled_from((1, 6, 10_000))),
+    )
+
+
+@st.composite
+def cases(draw: DrawFn) -> Case:
+    """Draw a plane with a script of faults and commits."""
+    parameters = draw(planes())
+    nodes, regions = len(parameters.node_region), len(parameters.placement)
+    until_ms = draw(st.sampled_from((1_300, 2_100)))
+    node = st.integers(0, nodes - 1)
+    some = st.lists(node, min_size=1, max_size=nodes).map(tuple)
+    link = st.builds(
+        changes.LinkChange,
+        sources=some,
+        targets=some,
+        blocked=st.booleans(),
+        extra_delay_ns=st.sampled_from((0, 7 * MS)),
+        extra_loss_ppb=st.sampled_from((0, 300_000_000)),
+    )
+    ppm = st.sampled_from((500_000, PPM, 3 * PPM))
+    fault = st.one_of(
+        st.builds(changes.NodeDown, node),
+        st.builds(changes.NodeUp, node),
+        st.builds(changes.Throttle, node=node, service_ppm=ppm, links_ppm=ppm),
+        link,
+        st.builds(changes.Surge, st.sampled_from((0, PPM, 2 * PPM))),
+        st.builds(
+            changes.Disconnect,
+            share_ppm=st.sampled_from((300_000, PPM)),
+            back_ns=st.integers(until_ms // 2, until_ms + 500).map(lambda t: (t + 600) * MS),
+            region=st.one_of(st.none(), st.integers(0, regions - 1)),
+            spread_ns=st.sampled_from((0, 200 * MS)),
+        ),
+    )
+    # Multiples of 50 ms strike grid and second boundaries, the others do not.
+    time_ms = st.one_of(st.integers(1, until_ms), st.integers(1, until_ms // 50).map(lambda k: k * 50))
+    faults = draw(st.lists(st.tuples(time_ms, fault), max_size=8))
+    asks = draw(st.lists(st.tuples(time_ms, node), min_size=3, max_size=12))
+    script = sorted([*faults, *asks], key=lambda row: row[0])
+    loss = draw(st.sampled_from((0, 20_000_000)))
+    return Case(
+        parameters,
+        network(regions, draw(st.sampled_from((3, 25))), draw(st.sampled_from((0, 5))), loss),
+        draw(st.integers(0, 10**6)),
+        tuple((time * MS, what) for time, what in script),
+        until_ms * MS,
+    )
+
+
+def run_script(plane: Plane, case: Case, slices_ns: int = 0, ahead: bool = False) -> list[Any]:
+    """Run a case; return all that the plane answered.
+
+    `slices_ns`: advance in steps of this length; 0: from one entry of the script to the next.
+    `ahead`: promise that no fault comes before the next one in the script.
+    """
+    answers: list[Any] = []
+    now = 0
+    committed: set[PayloadRef] = set()
+    fault_times = [t for t, what in case.script if not isinstance(what, int)]
+
+    def to(target_ns: int) -> None:
+        nonlocal now
+        later = min((t for t in fault_times if t >= target_ns), default=case.until_ns)
+        horizon = later if ahead else None
+        while now < target_ns:
+            now = min(target_ns, now + slices_ns) if slices_ns else target_ns
+            plane.advance(now, horizon)
+
+    for time_ns, what in case.script:
+        to(time_ns)
+        if isinstance(what, int):
+            refs = plane.new_refs(what, now)
+            answers.append((now, what, refs))
+            other = (what + 1) % len(case.parameters.node_region)
+            for ref in refs:
+                held = plane.held_ns(other, (ref,))
+                answers.append(held if held is not None else plane.pull(other, ref, now))
+            fresh = tuple(r for r in refs if r not in committed)
+            plane.commit(fresh, now)
+            committed.update(fresh)
+        else:
+            plane.apply(what)
+    to(case.until_ns)
+    counters = plane.counters()
+    assert counters.conserved(), counters
+    answers.append(counters)
+    return answers
+
+
+def rows(drained: Drained) -> dict[str, Counter[tuple[int, ...]]]:
+    """Turn drained columns into multisets of rows, so that order does not matter."""
+    return {
+        name: Counter(zip(*(column.tolist() for column in table.values()), strict=True))
+        for name, table in drained._asdict().items()
+    }

@@ -28,6 +28,7 @@ from sim.scenario.checks import (
     bounds,
     summary_name,
 )
+from sim.scenario.quantities import DURATION
 
 OUTCOMES = ("met", "inconclusive", "missed", "violated")
 """From best to worst: the worst line decides."""
@@ -141,7 +142,7 @@ def _safety(check: Safety, violations: Sequence[Violation], complete: bool) -> L
 
 
 def _liveness(check: Liveness, violations: Sequence[Violation], complete: bool) -> Line:
-    words = f"a commit within {check.liveness.commit_within_ns} ns"
+    words = f"a commit within {DURATION.format(check.liveness.commit_within_ns)}"
     for violation in violations:
         if violation.monitor == LivenessMonitor.name:
             return Line(words, "violated", str(violation))

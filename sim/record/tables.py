@@ -117,7 +117,7 @@ _HEIGHT = _int("height", "height of the block; genesis is 0")
 _BLOCK = _id("block", "block id")
 _REASON = _label("reason", "reason code")
 _KIND = _label("kind", "kind of message: see the vocabulary below", "kind")
-_ENTERED = _enum("reason", "certificate timeout epoch sync", "what took it there")
+_ENTERED = _enum("reason", "certificate timeout epoch sync join", "what took it there")
 _FROM = _label("source_region", "region of the sender", "region")
 _TO = _label("destination_region", "region of the receiver", "region")
 
@@ -340,7 +340,9 @@ TABLES: tuple[Table, ...] = (
             _sum("served", "jobs whose service began"),
             _sum("busy_ns", "service time given, all servers"),
             _sum("waited_ns", "waiting time of the served"),
-            Column("queue_max", "int", "longest queue met by an arrival; -1 not measured", merge="max"),
+            Column(
+                "queue_max", "int", "longest queue met by an arrival; -1 not measured", merge="max"
+            ),
             _sum("dropped", "jobs refused by a full queue or lost in a crash"),
         ),
     ),

@@ -80,7 +80,7 @@ def test_no_quantile_of_nothing() -> None:
 
 def test_latencies_are_counted_by_second_kind_and_region_pair() -> None:
     columns = latency_columns(
-        np.array([10**9 - 1, 10**9, 10**9]),
+        np.array([10**9, 10**9 + 1, 10**9 + 1]),
         np.array([40, 40, 40]),
         kind=np.array([200, 1, 1]),
         source_region=4000,

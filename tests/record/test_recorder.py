@@ -83,8 +83,11 @@ def test_codes_become_words(tmp_path: Path) -> None:
         ({"time_ns": 1.5}, "column 'time_ns': an integer wanted, not 1.5"),
         ({"time_ns": True}, "an integer wanted, not True"),
         ({"time_ns": 2**63}, "does not fit int64"),
-        ({"reason": "boredom"}, "one of ['certificate', 'timeout', 'epoch', 'sync'] wanted"),
-        ({"reason": 4}, "a word wanted, not 4"),
+        (
+            {"reason": "boredom"},
+            "one of ['certificate', 'timeout', 'epoch', 'sync', 'join'] wanted",
+        ),
+        ({"reason": 5}, "a word wanted, not 5"),
         ({"extra": 1}, "unknown ['extra']"),
     ],
 )
@@ -109,7 +112,7 @@ def test_rows_that_do_not_fit_are_refused_by_name(
         (view(1) | {"time_ns": np.array([1.0])}, "a flat integer array wanted, not float64"),
         (view(1) | {"time_ns": [1, 2], "node": [1, 2, 3]}, "columns of one length wanted"),
         (view(1) | {"time_ns": np.array([2**63], np.uint64)}, "do not fit int64"),
-        (view(1) | {"time_ns": [1], "reason": np.array([9])}, "codes 9 to 9 outside 0 to 3"),
+        (view(1) | {"time_ns": [1], "reason": np.array([9])}, "codes 9 to 9 outside 0 to 4"),
         ({"time_ns": [1]}, "missing ['node', 'epoch', 'view', 'reason']"),
     ],
 )

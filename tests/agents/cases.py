@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -105,7 +105,7 @@ def planes(draw: DrawFn) -> p.PlaneParameters:
     regions = pick(1, 2, 3)
     nodes = draw(st.integers(3, 6))
     gateways = draw(st.sets(st.integers(0, nodes - 1), min_size=1))
-    scale = pick(1, 3)
+    scale = pick(1, 8)
     sessions = p.Sessions(
         on_shape_micro=pick(600_000, 1_500_000),
         on_scale_ns=pick(300, 2_000) * MS,
@@ -115,9 +115,7 @@ def planes(draw: DrawFn) -> p.PlaneParameters:
         renew_bytes=5_000,
     )
     loop = p.ClosedLoop(think_ns=pick(120, 400) * MS, share_ppm=pick(200_000, PPM))
-    bursts = p.Bursts(
-        rate_nhz=10**9, burst_rate_nhz=8 * 10**9, calm_ns=300 * MS, burst_ns=200 * MS
-    )
+    bursts = p.Bursts(rate_nhz=10**9, burst_rate_nhz=8 * 10**9, calm_ns=300 * MS, burst_ns=200 * MS)
     day = p.Diurnal(rate_nhz=3 * 10**9, amplitude_ppm=900_000, period_ns=SECOND)
     where = p.Destinations(
         locality_ppm=pick(0, 400_000),
@@ -158,8 +156,8 @@ def planes(draw: DrawFn) -> p.PlaneParameters:
         ),
         ingress=_station(draw, scale),
         egress=_station(draw, scale),
-        uplink=p.Link(bits_per_s=pick(10**7, 10**9), queue=pick(2, 1_000)),
-        downlink=p.Link(bits_per_s=pick(10**7, 10**9), queue=pick(2, 1_000)),
+        uplink=p.Link(bits_per_s=pick(10**6, 10**9), queue=pick(0, 1_000)),
+        downlink=p.Link(bits_per_s=pick(10**6, 10**9), queue=pick(0, 1_000)),
         directory=p.Directory(
             shards=tuple(draw(st.lists(st.integers(0, nodes - 1), min_size=1, max_size=3))),
             station=_station(draw, scale),
@@ -170,11 +168,13 @@ def planes(draw: DrawFn) -> p.PlaneParameters:
             lease_ns=pick(0, 800 * MS),
             registered_ppm=pick(PPM, 700_000),
         ),
-        batch=p.Batch(count=pick(1, 3, 50), size_bytes=pick(2_000, 60_000), age_ns=pick(1, 25) * MS),
+        batch=p.Batch(
+            count=pick(1, 3, 50), size_bytes=pick(2_000, 60_000), age_ns=pick(1, 25) * MS
+        ),
         dissemination=p.Dissemination(
             batch=p.Batch(count=pick(1, 5), size_bytes=100_000, age_ns=pick(30, 130) * MS),
-            uplink_bps=pick(10**8, 10**9),
-            downlink_bps=pick(10**8, 10**9),
+            uplink_bps=pick(10**7, 10**9),
+            downlink_bps=pick(10**7, 10**9),
             verify_ns=pick(MS // 10, 4 * MS),
             workers=pick(1, 3),
             fanout=pick(0, 1, 2),
@@ -226,6 +226,7 @@ def cases(draw: DrawFn) -> Case:
     ppm = st.sampled_from((500_000, PPM, 3 * PPM))
     fault = st.one_of(
         st.builds(changes.NodeDown, node),
+        st.builds(changes.NodeDown, st.sampled_from(parameters.gateways)),
         st.builds(changes.NodeUp, node),
         st.builds(changes.Throttle, node=node, service_ppm=ppm, links_ppm=ppm),
         link,
@@ -233,16 +234,25 @@ def cases(draw: DrawFn) -> Case:
         st.builds(
             changes.Disconnect,
             share_ppm=st.sampled_from((300_000, PPM)),
-            back_ns=st.integers(until_ms // 2, until_ms + 500).map(lambda t: (t + 600) * MS),
+            # After its own time; see below.
+            back_ns=st.integers(1, 700).map(lambda t: t * MS),
             region=st.one_of(st.none(), st.integers(0, regions - 1)),
             spread_ns=st.sampled_from((0, 200 * MS)),
         ),
     )
     # Multiples of 50 ms strike grid and second boundaries, the others do not.
-    time_ms = st.one_of(st.integers(1, until_ms), st.integers(1, until_ms // 50).map(lambda k: k * 50))
-    faults = draw(st.lists(st.tuples(time_ms, fault), max_size=8))
+    time_ms = st.one_of(
+        st.integers(1, until_ms), st.integers(1, until_ms // 50).map(lambda k: k * 50)
+    )
+    faults = draw(st.lists(st.tuples(time_ms, fault), min_size=2, max_size=9))
     asks = draw(st.lists(st.tuples(time_ms, node), min_size=3, max_size=12))
-    script = sorted([*faults, *asks], key=lambda row: row[0])
+    struck = [
+        (t, replace(what, back_ns=what.back_ns + t * MS))
+        if isinstance(what, changes.Disconnect)
+        else (t, what)
+        for t, what in faults
+    ]
+    script = sorted([*struck, *asks], key=lambda row: row[0])
     loss = draw(st.sampled_from((0, 20_000_000)))
     return Case(
         parameters,

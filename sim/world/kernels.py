@@ -10,7 +10,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import config, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 I64 = NDArray[np.int64]
@@ -23,8 +26,6 @@ _36, _52 = np.uint64(36), np.uint64(52)
 _FRACTION = np.uint64(0xFFFF)
 _ONE = np.uint64(1)
 _PPB = np.uint64(1_000_000_000)
-SLOT = (1 << 32) - 1
-"""The part of a key that is a slot."""
 PPM = 1_000_000
 
 DIGITS = 512
@@ -73,6 +74,46 @@ def below64(bits: Any, ppb: Any) -> Any:
 def scaled64(bits: Any, bound: Any) -> Any:
     """Map 64 uniform bits to 0 .. bound - 1 (bound below 2**31)."""
     return np.int64(((bits >> _32) * np.uint64(bound)) >> _32)
+
+
+def _prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of array[index]; never waits, never fails."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0]
+        view = context.make_array(kind)(context, builder, arguments[0])
+        place = cgutils.get_item_pointer(
+            context, builder, kind, view, [arguments[1]], wraparound=False
+        )
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        shape = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        call = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0")
+        # For reading, to be kept in all levels, data.
+        builder.call(call, [builder.bitcast(place, byte), word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+if config.DISABLE_JIT:
+
+    def prefetch(array: Any, index: int) -> None:
+        """Do nothing: interpreted kernels have no use for it."""
+
+else:
+    prefetch = intrinsic(_prefetch)
+
+SLOT = (1 << 32) - 1
+"""The part of a key that is a slot."""
+AHEAD = 12
+"""Rows of the loop that are asked for in advance: memory takes some ten of its turns."""
+
+
+@inlined
+def ask_ahead(row: Any, keys: Any, i: int, count: int) -> None:
+    """In a loop over `keys`, ask for the row that is `AHEAD` turns away."""
+    if i + AHEAD < count:
+        prefetch(row, keys[i + AHEAD] & SLOT)
 
 
 @compiled
@@ -349,6 +390,7 @@ def station_pass(
     t1 has its end pushed; refused jobs are pushed at their arrival with their `reason` set.
     """
     for i in range(count):
+        ask_ahead(row, keys, i, count)
         slot = keys[i] & SLOT
         t = t0 + (keys[i] >> 32)
         s = row[slot].station

@@ -156,8 +156,8 @@ def planes(draw: DrawFn) -> p.PlaneParameters:
         ),
         ingress=_station(draw, scale),
         egress=_station(draw, scale),
-        uplink=p.Link(bits_per_s=pick(10**6, 10**9), queue=pick(0, 1_000)),
-        downlink=p.Link(bits_per_s=pick(10**6, 10**9), queue=pick(0, 1_000)),
+        uplink=p.Link(bits_per_s=pick(2 * 10**5, 10**9), queue=pick(0, 1_000)),
+        downlink=p.Link(bits_per_s=pick(2 * 10**5, 10**9), queue=pick(0, 1_000)),
         directory=p.Directory(
             shards=tuple(draw(st.lists(st.integers(0, nodes - 1), min_size=1, max_size=3))),
             station=_station(draw, scale),

@@ -77,7 +77,7 @@ def build_world(
             traffic=np.zeros((len(KINDS), regions, regions, COLUMNS, 2), dtype=np.int64),
             latency=np.zeros((len(KINDS), regions, regions, BUCKETS), dtype=np.int32),
             samples=np.zeros((0, len(SAMPLES)), dtype=np.int64),
-            tally=np.zeros(5, dtype=np.int64),
+            tally=np.zeros(4, dtype=np.int64),
             kept=np.zeros(len(KINDS), dtype=np.int64),
         ),
         lines=line_block(LINES, _FIRST_ROWS),

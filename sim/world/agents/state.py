@@ -181,7 +181,7 @@ class Books(NamedTuple):
     """[kind, source region, target region, bucket]."""
     samples: I64
     tally: I64
-    """[samples, resolutions asked, joined an entry, met one that had run out, sum of touches]."""
+    """[samples, resolutions asked, joined an entry, met one that had run out]."""
     kept: I64
     """Messages stored now, by kind."""
 

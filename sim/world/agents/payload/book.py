@@ -207,9 +207,12 @@ class PayloadBook:
 
     def held_by_all(self, refs: tuple[PayloadRef, ...]) -> I64:
         """Return for each validator when it holds all of `refs`; NEVER where one does not come."""
-        rows = [self._row(ref) for ref in refs]
-        if not rows or None in rows:
-            return self._nevers if rows else np.zeros(self._nodes, np.int64)
+        found = [self._row(ref) for ref in refs]
+        rows = [row for row in found if row is not None]
+        if len(rows) < len(found):
+            return self._nevers
+        if not rows:
+            return np.zeros(self._nodes, np.int64)
         return np.asarray(self._held[rows].max(axis=0), np.int64)
 
     def pull(self, world: World, validator: int, ref: PayloadRef, now_ns: int) -> int | None:

@@ -27,10 +27,12 @@ from sim.world.agents.kinds import (
 from sim.world.agents.state import ASKING, FAILING, RESOLVED, SHARDED, UNASKED, WRITES
 from sim.world.kernels import (
     SLOT,
+    ask_ahead,
     compiled,
     give_back,
     inlined,
     mix64,
+    prefetch,
     push,
     scaled64,
     take_due,
@@ -40,21 +42,17 @@ from sim.world.kernels import (
 
 @compiled
 def touch_entries(w: Any, count: int) -> None:
-    """Read the cache entries that the messages of `w.keys` will ask for.
-
-    Out of order, many at a time: `ask` would wait for memory at each of them.
-    """
+    """Ask memory for the cache entries that the messages of `w.keys` will look at."""
     c = w.constants[0]
     if c.cache_slots == 0:
         return
-    touched = 0
     for i in range(count):
+        ask_ahead(w.m.row, w.keys, i, count)
         r = w.m.row[w.keys[i] & SLOT]
         if r.target >= 0:
             key = r.target + (c.agents if r.kind == LOOKUP_CAPABILITY else 0)
             place = scaled64(mix64(w.draw[CACHE], key, 0), c.cache_slots)
-            touched += w.cache[w.cache_first[r.station] + place].key
-    w.books.tally[4] += touched
+            prefetch(w.cache, w.cache_first[r.station] + place)
 
 
 @inlined
@@ -167,10 +165,12 @@ def answer_pass(w: Any, t0: int, t1: int) -> None:
         fail(w.q, w.cache, c, lines, refused.slot, refused.time_ns)
     lines.size[UNASKED] = 0
     count = take_due(lines, SHARDED, t0, t1, keys)
-    touched = 0
     for i in range(count):
-        touched += w.cache[max(w.q.row[keys[i] & SLOT].entry, 0)].key if len(w.cache) else 0
-    w.books.tally[4] += touched
+        ask_ahead(w.q.row, keys, i, count)
+        r = w.q.row[keys[i] & SLOT]
+        prefetch(w.m.row, r.waiters)
+        if r.entry >= 0:
+            prefetch(w.cache, r.entry)
     for i in range(count):
         query = keys[i] & SLOT
         t = t0 + (keys[i] >> 32)

@@ -64,7 +64,9 @@ from sim.world.agents.state import (
 )
 from sim.world.agents.transit.kernels import flush_batches, join_batch
 from sim.world.kernels import (
+    AHEAD,
     SLOT,
+    ask_ahead,
     below64,
     compiled,
     give_back,
@@ -75,6 +77,7 @@ from sim.world.kernels import (
     modulo64,
     offer,
     order_ties,
+    prefetch,
     push,
     sort_by_time,
     start_all_waiting,
@@ -90,11 +93,10 @@ EGRESS_ROUTE = (EGRESSED, LOST, GATEWAY_DOWN, EGRESS_FULL)
 @compiled
 def offer_pass(w: Any, cell: Any, t0: int, t1: int) -> None:
     """Offer the cell's arrivals of this slice, by those who are online."""
-    touched = 0
-    for i in range(len(cell.time_ns)):
-        touched += w.people[max(cell.target[i], 0)].region
-    w.books.tally[4] += touched
-    for i in range(len(cell.time_ns)):
+    count = len(cell.time_ns)
+    for i in range(count):
+        if i + AHEAD < count:
+            prefetch(w.people, max(cell.target[i + AHEAD], 0))
         t = cell.time_ns[i]
         source = cell.source[i]
         if t0 < t <= t1 and online_at(w.people[source], t):
@@ -154,6 +156,7 @@ def ingress_pass(w: Any, t0: int, t1: int) -> None:
     c, keys, lines, row = w.constants[0], w.keys, w.lines, w.m.row
     count = take_ordered(lines, ADMISSION, row, t0, t1, keys, w.spare)
     for i in range(count):
+        ask_ahead(row, keys, i, count)
         slot, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
         r = row[slot]
         node = r.station
@@ -176,6 +179,7 @@ def route_pass(w: Any, t0: int, t1: int) -> None:
     count = take_ordered(lines, INGRESSED, row, t0, t1, keys, w.spare)
     touch_entries(w, count)
     for i in range(count):
+        ask_ahead(row, keys, i, count)
         slot, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
         r = row[slot]
         if r.kind == TRANSACTION:
@@ -202,6 +206,7 @@ def resolve_pass(w: Any, t0: int, t1: int) -> None:
     fail_pass(w, t0, t1)
     count = take_ordered(lines, RESOLVED, row, t0, t1, keys, w.spare)
     for i in range(count):
+        ask_ahead(row, keys, i, count)
         slot, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
         if row[slot].kind != MESSAGE:
             to_egress(w.m, w.constants, lines, slot, t)
@@ -219,11 +224,10 @@ def egress_pass(w: Any, t0: int, t1: int) -> None:
     count = take_ordered(lines, EGRESS, row, t0, t1, keys, w.spare)
     station_pass(keys, count, t0, t1, w.egress, row, w.down, lines, EGRESS_ROUTE)
     count = take_due(lines, EGRESSED, t0, t1, keys)
-    touched = 0
     for i in range(count):
+        ask_ahead(row, keys, i, count)
         r = row[keys[i] & SLOT]
-        touched += w.people[r.target if r.kind == MESSAGE else r.source].session & 1
-    w.books.tally[4] += touched
+        prefetch(w.people, r.target if r.kind == MESSAGE else r.source)
     stored = 0
     for i in range(count):
         key = keys[i]
@@ -243,6 +247,7 @@ def egress_pass(w: Any, t0: int, t1: int) -> None:
         store(w, keys[i] & SLOT, t0 + (keys[i] >> 32))
     count = take_due(lines, LAST_MILE, t0, t1, keys)
     for i in range(count):
+        ask_ahead(row, keys, i, count)
         finish(w, keys[i] & SLOT, t0 + (keys[i] >> 32), DELIVERED)
 
 

@@ -20,10 +20,12 @@ from sim.world.agents.kinds import (
 from sim.world.agents.state import DOWNLINKED, OPEN, UNLINKED, UPLINK, UPLINKED, WIRE
 from sim.world.kernels import (
     SLOT,
+    ask_ahead,
     compiled,
     give_back,
     inlined,
     mix64,
+    prefetch,
     push,
     station_pass,
     take_due,
@@ -117,10 +119,14 @@ def transit_pass(w: Any, t0: int, t1: int) -> None:
     station_pass(keys, count, t0, t1, w.uplink, row, w.down, lines, UPLINK_ROUTE)
     count = take_due(lines, UPLINKED, t0, t1, keys)
     for i in range(count):
+        ask_ahead(row, keys, i, count)
         depart(w, keys[i] & SLOT, t0 + (keys[i] >> 32))
     count = take_ordered(lines, WIRE, row, t0, t1, keys, w.spare)
     station_pass(keys, count, t0, t1, w.downlink, row, w.down, lines, DOWNLINK_ROUTE)
     count = take_due(lines, DOWNLINKED, t0, t1, keys)
+    for i in range(count):
+        ask_ahead(row, keys, i, count)
+        prefetch(w.m.row, row[keys[i] & SLOT].members)
     for i in range(count):
         batch, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
         slot = row[batch].members

@@ -35,12 +35,14 @@ _CALL = (_call,)
 class Loop(simpy.Environment):
     """SimPy's environment; `now` is an integer number of nanoseconds."""
 
+    _now: int
+
     def __init__(self) -> None:
         super().__init__(initial_time=0)
 
     @property
     def now(self) -> int:
-        return self._now  # type: ignore[return-value]
+        return self._now
 
     def at(
         self,

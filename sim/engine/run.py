@@ -17,9 +17,10 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import polars as pl
 
+from sim.engine.build import build
 from sim.engine.plane_parameters import region_names
 from sim.engine.plane_rows import VOCABULARIES
-from sim.engine.world import World, build
+from sim.engine.world import World
 from sim.monitor.verdict import Verdict, combine, judge
 from sim.record.digests import TableDigest
 from sim.record.machine import cpu_time_ns, peak_memory_bytes

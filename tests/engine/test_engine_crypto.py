@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-import sim.engine.world as engine_world
+import sim.engine.build as engine_world
 from sim.engine.adversary import Engagement, Mind
 from sim.engine.world import World
 from sim.protocol.effects import Accused, Certified, Rejected, Send

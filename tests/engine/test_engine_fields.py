@@ -270,7 +270,7 @@ def test_every_parameter_of_the_plane_is_read(tmp_path: Path) -> None:
 def test_the_watch_sees_what_is_ignored(tmp_path: Path) -> None:
     """Nobody reads the title while a run is simulated and judged: a watch must say so."""
     asked = scenario(tmp_path, duration="1 s")
-    with watching([Scenario], lambda kind, module: module == "sim.engine.world") as seen:
+    with watching([Scenario], lambda kind, module: module == "sim.engine.build") as seen:
         run(asked, tmp_path / "results")
     assert (Scenario, "crypto") in seen
     assert (Scenario, "title") not in seen

@@ -15,8 +15,9 @@ from typing import Any
 
 import polars as pl
 
+from sim.engine.build import build
 from sim.engine.run import RunOutcome, run
-from sim.engine.world import World, build
+from sim.engine.world import World
 from sim.record.recorder import NullRecorder, Recorder
 from sim.record.runs import Run, open_run
 from sim.scenario.load import load_scenario

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from sim.engine.build import build
 from sim.engine.protocol_parameters import consensus_parameters, ledger_parameters
-from sim.engine.world import build
 from sim.live.cluster import Plan, run_cluster
 from sim.protocol.effects import Committed, Observation, Rejected, ViewChanged
 from sim.protocol.ledger import Account

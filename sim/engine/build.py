@@ -1,0 +1,374 @@
+"""Build a running world from a scenario: translate, resolve, wire; nothing runs yet.
+
+Owns the wiring and nothing else; what a part does is that part's.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from simpy.events import URGENT
+
+from sim.engine.adversary import Engagement, Mind
+from sim.engine.disturbances import engagements, link_rules, timetable
+from sim.engine.driver import Driver
+from sim.engine.faults import Timetable, touches
+from sim.engine.genesis import Census, stakes, validator_regions
+from sim.engine.loop import Loop
+from sim.engine.meter import Meter
+from sim.engine.node import Node
+from sim.engine.observer import Observer
+from sim.engine.payload import PlanePayload
+from sim.engine.plane_faults import PlaneFaults
+from sim.engine.plane_parameters import network_tables, plane_parameters
+from sim.engine.protocol_parameters import consensus_parameters, ledger_parameters
+from sim.engine.stations import StationMeter
+from sim.engine.transport import Transport
+from sim.monitor.watch import Watch
+from sim.protocol.effects import Observation
+from sim.protocol.events import OperationSubmitted, Restarted
+from sim.protocol.ledger import Account, Ledger
+from sim.protocol.types import Operation
+from sim.protocol.validator import Validator
+from sim.record.recorder import Sink
+from sim.scenario.checks import Liveness
+from sim.scenario.model import Scenario
+from sim.world.agents.kinds import NEVER
+from sim.world.chance import Chance
+from sim.world.crypto.costs import CostModel, load_costs
+from sim.world.crypto.signer import RealSigner
+from sim.world.crypto.signing import Edge
+from sim.world.crypto.suites import SIGNATURE_BYTES, available_suites
+from sim.world.network.links import Links
+from sim.world.network.stations import Cpu, Link
+from sim.world.network.tables import NetworkTables
+from sim.world.payload import NoPayload, Payload
+
+if TYPE_CHECKING:
+    from sim.world.agents.plane import AgentPlane
+from sim.engine.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What stands before anything is wired: places, people, computers and who owns them."""
+
+    scenario: Scenario
+    chance: Chance
+    env: Loop
+    regions: list[str]
+    tables: NetworkTables
+    costs: CostModel
+    ledger: Ledger
+    census: Census
+    nodes: list[Node]
+    minds: dict[int, list[Engagement]]
+
+    @property
+    def owned(self) -> int:
+        """Bitmap of the validators that an adversary owns."""
+        return sum(1 << node for node in self.minds)
+
+    @property
+    def honest(self) -> int:
+        return (1 << len(self.nodes)) - 1 & ~self.owned
+
+
+def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
+    """Build the world of one replicate, its monitors included."""
+    setting = _setting(scenario, Chance(scenario.seed, replicate))
+    env, nodes, regions = setting.env, setting.nodes, setting.regions
+    entries = timetable(scenario, setting.census)
+    rules = link_rules(scenario, setting.census)
+    plane = _plane(setting)
+    plane_faults = None if plane is None else PlaneFaults(plane, rules, regions)
+    payload: Payload = NoPayload()
+    if plane is not None and plane_faults is not None:
+        touched = touches(entries, scenario.duration_ns)
+        touched += plane_faults.changes(scenario.duration_ns)
+        payload = PlanePayload(plane, _horizon(touched))
+    observer = Observer(
+        recorder=recorder,
+        ledger=setting.ledger,
+        honest=setting.honest,
+        regions=tuple(regions),
+        signature_bytes=SIGNATURE_BYTES,
+        first_commit=payload.commit,
+    )
+    watch = Watch(
+        honest=setting.honest,
+        validators=len(nodes),
+        block_of=observer.block_of,
+        epoch_of=observer.epoch_of,
+        commit_within_ns=_liveness_bound_ns(scenario),
+    )
+    meter = Meter(recorder, setting.tables.regions)
+    driver = _driver(setting, payload, observer, watch, meter, Links(rules, regions))
+    faults = Timetable(
+        env=env,
+        nodes=nodes,
+        plane=plane_faults,
+        revive=_reviver(driver, watch),
+        record=_fault_rows(recorder, env),
+        healed=watch.healed,
+    )
+    faults.schedule(entries, scenario.duration_ns)
+    if plane_faults is not None:
+        _schedule_links(env, plane_faults, scenario.duration_ns)
+    _schedule_operations(scenario, env, driver, nodes, observer)
+    _attach(setting.minds, nodes, recorder, scenario)
+    observer.epoch(setting.ledger.next_epoch(setting.ledger.genesis_block).parameters, 0)
+    return World(
+        scenario=scenario,
+        env=env,
+        nodes=nodes,
+        ledger=setting.ledger,
+        driver=driver,
+        transport=driver.transport,
+        observer=observer,
+        meter=meter,
+        timetable=faults,
+        recorder=recorder,
+        regions=regions,
+        tables=setting.tables,
+        plane=plane,
+        watch=watch,
+        stations=StationMeter(recorder, nodes),
+    )
+
+
+def _setting(scenario: Scenario, chance: Chance) -> Setting:
+    regions = validator_regions(scenario)
+    tables = network_tables(scenario)
+    genesis = stakes(scenario.validators.stake, scenario.validators.count, chance)
+    ledger = _ledger(scenario, genesis, len(regions))
+    first = ledger.next_epoch(ledger.genesis_block).parameters
+    census = Census(regions, genesis, first.weights.weights, chance)
+    nodes = _nodes(scenario, ledger, [tables.index(region) for region in regions])
+    return Setting(
+        scenario=scenario,
+        chance=chance,
+        env=Loop(),
+        regions=regions,
+        tables=tables,
+        costs=load_costs(scenario.crypto.costs, scenario.crypto.suite),
+        ledger=ledger,
+        census=census,
+        nodes=nodes,
+        minds=engagements(scenario, census, chance, len(nodes)),
+    )
+
+
+def _driver(
+    setting: Setting,
+    payload: Payload,
+    observer: Observer,
+    watch: Watch,
+    meter: Meter,
+    links: Links,
+) -> Driver:
+    scenario, nodes = setting.scenario, setting.nodes
+    driver = Driver(
+        env=setting.env,
+        nodes=nodes,
+        payload=payload,
+        edge=Edge(_signer(scenario, len(nodes)), setting.owned),
+        signature_bytes=SIGNATURE_BYTES,
+        observe=_both(watch.observe, observer.observe),
+        proposed=observer.proposed,
+    )
+    driver.transport = Transport(
+        env=setting.env,
+        nodes=nodes,
+        tables=setting.tables,
+        costs=setting.costs,
+        links=links,
+        dissemination=scenario.consensus.dissemination,
+        chance=setting.chance,
+        meter=meter,
+        deliver=driver.deliver,
+    )
+    return driver
+
+
+def _both(
+    first: Callable[[int, int, Observation], None],
+    second: Callable[[int, int, Observation], None],
+) -> Callable[[int, int, Observation], None]:
+    def observe(node: int, now_ns: int, observation: Observation) -> None:
+        first(node, now_ns, observation)
+        second(node, now_ns, observation)
+
+    return observe
+
+
+def _horizon(touched: list[int]) -> Callable[[int], int]:
+    """Return the first of the given times that is not before a time."""
+    times = sorted(touched)
+
+    def horizon(now_ns: int) -> int:
+        place = bisect_left(times, now_ns)
+        return times[place] if place < len(times) else NEVER
+
+    return horizon
+
+
+def _liveness_bound_ns(scenario: Scenario) -> int | None:
+    """Return the bound that the scenario states for commits, if it states one."""
+    for check in scenario.expect:
+        if isinstance(check, Liveness):
+            return check.liveness.commit_within_ns
+    return None
+
+
+def _ledger(scenario: Scenario, genesis: list[int], identities: int) -> Ledger:
+    validators = scenario.validators
+    accounts = [
+        Account(
+            stake=stake,
+            reputation=validators.initial_reputation_ppm,
+            uptime=validators.initial_uptime_ppm,
+        )
+        for stake in genesis
+    ]
+    wallets: dict[int, int] = {}
+    for operation in scenario.operations:
+        if operation.kind in ("register", "top_up"):
+            wallets[operation.validator] = wallets.get(operation.validator, 0) + operation.amount
+    accounts += [Account(stake=0)] * (identities - len(genesis))
+    funded = [
+        account._replace(free=wallets.get(index, 0)) for index, account in enumerate(accounts)
+    ]
+    return Ledger(ledger_parameters(scenario), funded)
+
+
+def _nodes(scenario: Scenario, ledger: Ledger, regions: list[int]) -> list[Node]:
+    parameters = consensus_parameters(scenario)
+    network = scenario.network
+
+    lane = network.bandwidth_bits_per_s * network.consensus_share_ppm // 1_000_000
+    paced = network.lanes == "shared" or network.flow_limit_bits_per_s < lane
+
+    def link(*, up: bool) -> Link:
+        # A flow is paced once, where it leaves; a limit above the lane's rate never binds.
+        return Link(
+            network.bandwidth_bits_per_s,
+            consensus_share_ppm=network.consensus_share_ppm,
+            lanes=network.lanes,
+            flow_bits_per_s=network.flow_limit_bits_per_s if up and paced else None,
+        )
+
+    return [
+        Node(
+            index,
+            region,
+            Validator(index, parameters, ledger),
+            Cpu(scenario.validators.workers.consensus),
+            (link(up=True), link(up=False)),
+        )
+        for index, region in enumerate(regions)
+    ]
+
+
+def _plane(setting: Setting) -> AgentPlane | None:
+    parameters = plane_parameters(setting.scenario, setting.tables, setting.census, setting.costs)
+    if parameters is None:
+        return None
+    # Kernels compile at their first import: a scenario without agents does without them.
+    from sim.world.agents.plane import AgentPlane
+
+    return AgentPlane(parameters, setting.tables, setting.chance)
+
+
+def _signer(scenario: Scenario, identities: int) -> RealSigner | None:
+    if scenario.crypto.signatures == "modelled":
+        return None
+    suite = available_suites()[scenario.crypto.suite]
+    return RealSigner(suite, identities, scenario.seed)
+
+
+def _reviver(driver: Driver, watch: Watch) -> Callable[[Node, Restarted], None]:
+    """Hand a restarted validator its first event: the core itself forgets what a crash loses.
+
+    It is the same core, because its blocks are durable: one that came back without them would time
+    out on the root certificate, and be convicted of hiding the certificate that it had voted on.
+    """
+
+    def revive(node: Node, event: Restarted) -> None:
+        watch.restarted(node.id, driver.env.now, amnesia=event.persisted is None)
+        driver.handle(node, event)
+
+    return revive
+
+
+def _schedule_links(env: Loop, faults: PlaneFaults, duration_ns: int) -> None:
+    """Tell the agent plane of link rules whenever one comes into force or lapses."""
+
+    for when_ns in faults.changes(duration_ns):
+        env.at(when_ns, faults.rules_changed, when_ns, URGENT)
+
+
+def _fault_rows(recorder: Sink, env: Loop) -> Callable[[int, Any, str], None]:
+    def record(index: int, fault: Any, event: str) -> None:
+        for node in fault.nodes:
+            recorder.append_row(
+                "faults",
+                time_ns=env.now,
+                source="fault",
+                index=index,
+                kind=fault.kind,
+                event=event,
+                node=node,
+                target="",
+            )
+
+    return record
+
+
+def _schedule_operations(
+    scenario: Scenario,
+    env: Loop,
+    driver: Driver,
+    nodes: list[Node],
+    observer: Observer,
+) -> None:
+    """Hand each operation to the core of its own validator at its time, in the order written."""
+
+    def submit(due: tuple[Node, Operation]) -> None:
+        node, operation = due
+        observer.submitted(operation, env.now)
+        if node.up:
+            driver.handle(node, OperationSubmitted(driver.edge.signed(operation)))
+
+    nonces: dict[int, int] = {}
+    ordered = sorted(scenario.operations, key=lambda operation: operation.at_ns)
+    for asked in ordered:
+        nonce = nonces.get(asked.validator, 0)
+        nonces[asked.validator] = nonce + 1
+        operation = Operation(asked.kind, asked.validator, asked.amount, nonce)
+        env.at(asked.at_ns, submit, (nodes[asked.validator], operation))
+
+
+def _attach(
+    minds: dict[int, list[Engagement]], nodes: list[Node], recorder: Sink, scenario: Scenario
+) -> None:
+    for node, engaged in minds.items():
+        nodes[node].mind = Mind(tuple(engaged))
+        for engagement in engaged:
+            rows = [("begin", engagement.start_ns)]
+            if engagement.end_ns <= scenario.duration_ns:
+                rows.append(("end", engagement.end_ns))
+            for event, when_ns in rows:
+                recorder.append_row(
+                    "faults",
+                    time_ns=when_ns,
+                    source="adversary",
+                    index=engagement.place,
+                    kind=engagement.attack.kind,
+                    event=event,
+                    node=node,
+                    target="",
+                )

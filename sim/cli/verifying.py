@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sim.cli.outcome import FAILED, INCONCLUSIVE, INTERNAL, MET, complain
 from sim.record.compare import check_digests, compare_digests
+from sim.record.machine import versions
 from sim.record.runs import Run, open_run
 
 HASH_SEED = "4211"
@@ -27,6 +28,9 @@ def verify_run(path: Path) -> int:
         print(f"file and manifest differ: {difference}")
     if changed:
         return FAILED
+    other = _other_versions(run)
+    for line in other:
+        print(f"made with other versions: {line}")
     rows = sum(table.rows for table in run.digests().values())
     print(f"{len(run.digests())} tables, {rows:,} rows: files are what the manifest says")
     with tempfile.TemporaryDirectory(prefix="creto-sim-verify-") as folder:
@@ -37,9 +41,20 @@ def verify_run(path: Path) -> int:
         for difference in differences:
             print(f"runs differ: {difference}")
         if differences:
-            return FAILED
+            # Equal digests are promised for equal versions only.
+            return INCONCLUSIVE if other else FAILED
     print(f"run again in a fresh process: every digest equal, {run.digest}")
     return MET
+
+
+def _other_versions(run: Run) -> list[str]:
+    """Return what differs between the versions that made `run` and those here."""
+    then, now = run.manifest["versions"], versions()
+    return [
+        f"{name} {then.get(name, 'none')[:16]}, here {now.get(name, 'none')[:16]}"
+        for name in sorted({**then, **now})
+        if then.get(name) != now.get(name)
+    ]
 
 
 def _run_again(run: Run, folder: Path) -> Run | None:

@@ -5,11 +5,13 @@ Owns: everything about the host that enters a manifest. None of it enters a dige
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import resource
 import sys
 import time
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ try:
 except ImportError:  # no advisory locks here: a run without DONE cannot be told from a dead one
     fcntl = None  # type: ignore[assignment]
 
+_SOURCES = (".py", ".csv", ".json")
+_SOURCES = (".py", ".csv", ".json")
 _PACKAGES = (
     "simpy",
     "numpy",
@@ -32,11 +36,27 @@ _PACKAGES = (
 )
 
 
+@cache
+def source_digest() -> str:
+    """SHA-256 over this program's own files, in order of their names: which code ran."""
+    root = Path(__file__).resolve().parent.parent
+    whole = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        if path.suffix in _SOURCES and path.is_file():
+            whole.update(path.relative_to(root).as_posix().encode())
+            whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()
+
+
 def versions() -> dict[str, str]:
     """Versions of Python, of this program and of what its results may depend on."""
     # Asked of the loaded package: importing it by name would point an arrow up, at its whole API.
     own = getattr(sys.modules[__name__.partition(".")[0]], "__version__", "unknown")
-    found = {"python": platform.python_version(), "creto-sim": str(own)}
+    found = {
+        "python": platform.python_version(),
+        "creto-sim": str(own),
+        "source": source_digest(),
+    }
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)

@@ -34,7 +34,7 @@ def test_every_scenario_is_of_a_kind_that_is_run() -> None:
     assert found == {*QUICK, "million_agents"}
 
 
-@pytest.mark.parametrize("readme", ["tests/README.md", "sim/README.md", "scenarios/README.md"])
+@pytest.mark.parametrize("readme", ["tests/README.md", "sim/README.md"])
 def test_files_named_in_a_readme_exist(readme: str) -> None:
     text = (ROOT / readme).read_text(encoding="utf-8")
     named = re.findall(r"\b(?:tests|scenarios|sim)/[\w/]+\.(?:py|yaml|md)\b", text)

@@ -38,6 +38,7 @@ from sim.scenario.checks import Liveness
 from sim.scenario.model import Scenario
 from sim.world.agents.kinds import NEVER
 from sim.world.chance import Chance
+from sim.world.crypto.checks import self_check
 from sim.world.crypto.costs import CostModel, load_costs
 from sim.world.crypto.signer import RealSigner
 from sim.world.crypto.signing import Edge
@@ -286,6 +287,8 @@ def _plane(setting: Setting) -> AgentPlane | None:
 def _signer(scenario: Scenario, identities: int) -> RealSigner | None:
     if scenario.crypto.signatures == "modelled":
         return None
+    # Known answers and cross-verification, before anything is signed: 80 ms.
+    self_check()
     suite = available_suites()[scenario.crypto.suite]
     return RealSigner(suite, identities, scenario.seed)
 

@@ -9,7 +9,7 @@ import pytest
 import sim.engine.build as engine_build
 from sim import load_scenario
 from sim.record.recorder import NullRecorder
-from sim.world.crypto.suites import SuiteFailure
+from sim.world.crypto.checks import SuiteFailure
 
 SMOKE = Path(__file__).resolve().parents[2] / "scenarios" / "seven_nodes.yaml"
 

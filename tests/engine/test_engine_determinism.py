@@ -58,6 +58,9 @@ def test_the_busy_world_is_busy(busy: Ran) -> None:
     assert busy.metric("offenders_punished") == 1
     assert busy.metric("operations_committed") == 2
     assert busy.metric("timeouts") > 0
+    assert busy.metric("transactions_committed") > 50
+    assert busy.metric("messages_delivered") > 200
+    assert busy.frame("samples").height > 200
     assert busy.dropped().keys() >= {"receiver_down", "duplicate"}
 
 

@@ -209,5 +209,11 @@ BUSY: dict[str, Any] = {
     "adversaries": [
         {"kind": "double_vote", "nodes": {"ids": [5]}, "start": "1 s", "probability": "50 %"}
     ],
+    "agents": {
+        **AGENTS,
+        "placement": {WEST: "60 %", EAST: "40 %"},
+        "access": [{"delay": "8 ms", "spread": "20 ms", "loss": "2 %"}],
+        "sessions": {"kind": "weibull", "on_scale": "20 s", "off_scale": "2 s"},
+    },
 }
 """A small world in which every source of chance and disorder is at work."""

@@ -105,8 +105,10 @@ else:
 
 SLOT = (1 << 32) - 1
 """The part of a key that is a slot."""
-AHEAD = 12
-"""Rows of the loop that are asked for in advance: memory takes some ten of its turns."""
+AHEAD = 48
+"""How many turns of a loop ahead memory is asked for the row of `keys`."""
+AHEAD_TOO = 24
+"""How many turns ahead it is asked for what that row points to."""
 
 
 @inlined
@@ -124,6 +126,33 @@ def modulo64(bits: Any, modulus: Any) -> Any:
 
 DUE = np.dtype([("time_ns", np.int64), ("slot", np.int64)], align=True)
 """What happens when to which slot."""
+
+
+LINE_BYTES = 64
+"""A cache line."""
+
+
+def line_dtype(*fields: tuple[str, type[np.generic]]) -> np.dtype[Any]:
+    """Return the record of `fields`, padded to one cache line. Raises ValueError if longer."""
+    packed = np.dtype(list(fields), align=True)
+    if packed.itemsize > LINE_BYTES:
+        raise ValueError(f"record of {packed.itemsize} bytes, a cache line has {LINE_BYTES}")
+    names = list(packed.names or ())
+    spec = {
+        "names": names,
+        "formats": [packed[name] for name in names],
+        "offsets": [packed.fields[name][1] for name in names] if packed.fields else [],
+        "itemsize": LINE_BYTES,
+    }
+    return np.dtype(spec, align=True)  # type: ignore[call-overload, no-any-return]
+
+
+def aligned_rows(dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    """Return `count` zero rows that start at a cache line, so that few of them straddle two."""
+    size = dtype.itemsize
+    raw = np.zeros(count * size + LINE_BYTES, dtype=np.uint8)
+    start = -raw.ctypes.data % LINE_BYTES
+    return raw[start : start + count * size].view(dtype)
 
 
 class Lines(NamedTuple):

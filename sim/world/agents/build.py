@@ -33,7 +33,7 @@ from sim.world.agents.state import (
 )
 from sim.world.agents.tables import BUCKETS, SAMPLES
 from sim.world.chance import U64
-from sim.world.kernels import DIGITS, idle_stations
+from sim.world.kernels import DIGITS, aligned_rows, idle_stations
 from sim.world.network.tables import NetworkTables
 
 _FIRST_ROWS = 1024
@@ -51,7 +51,7 @@ def build_world(
     tables = session_tables(sessions).whole if sessions else ((0,), (0,))
     final = np.zeros(len(REASONS), dtype=np.uint8)
     final[sorted(FINAL_REASONS)] = 1
-    cache = np.zeros(len(p.gateways) * slots, dtype=CACHE_ROW)
+    cache = aligned_rows(CACHE_ROW, len(p.gateways) * slots)
     cache["key"] = -1
     cache_first = np.full(nodes, -1, dtype=np.int64)
     cache_first[list(p.gateways)] = np.arange(len(p.gateways), dtype=np.int64) * slots

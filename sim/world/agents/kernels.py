@@ -135,7 +135,6 @@ def send(w: Any, slot: int, t: int) -> None:
     agent = w.people[r.source]
     r.station = agent.secondary if r.attempt & 1 else agent.home
     r.sent_ns = t
-    r.lease_until_ns = agent.lease_until_ns
     access = w.access[agent.access]
     if access.loss_ppb > 0:
         bits = mix64(w.draw[ACCESS_LOSS_DRAW], r.ident, r.attempt)
@@ -144,6 +143,7 @@ def send(w: Any, slot: int, t: int) -> None:
             return
     bits = mix64(w.draw[ACCESS_DELAY], r.ident, r.attempt)
     delay = jittered64(access.median_ns, access.spread_ns, w.links.shape, bits)
+    r.entitled = t + delay < agent.lease_until_ns
     push(w.lines, ADMISSION, t + delay, slot)
 
 

@@ -244,6 +244,7 @@ class PlaneParameters:
         kinds = [t.kind for t in self.traffic]
         stations = (self.ingress, self.egress, self.directory.station)
         retries, directory = self.retries, self.directory
+        largest = max((t.size_bytes + t.size_spread_bytes for t in self.traffic), default=0)
         think = [t.arrivals for t in self.traffic if isinstance(t.arrivals, ClosedLoop)]
         loops = [t.kind for t in self.traffic if isinstance(t.arrivals, ClosedLoop)]
         return [
@@ -258,6 +259,12 @@ class PlaneParameters:
             (all(k == TRANSACTION for k in loops), "only transactions close a loop on commits"),
             (all(a.think_ns >= GRID_NS for a in think), f"think times below {GRID_NS} ns"),
             (sum(a.share_ppm for a in self.access) == PPM, "access shares must sum to 10**6"),
+            (nodes < 1 << 16, f"at most 65,535 nodes, has {nodes}"),
+            (len(self.placement) < 256, "at most 255 regions"),
+            (
+                all(s.work_ns + s.per_kib_ns * (largest // 1024 + 1) < 1 << 31 for s in stations),
+                "work of one request must stay below 2**31 ns",
+            ),
             (len(self.access) < 256, "at most 255 access classes"),
             (all(s.servers > 0 and s.work_ns > 0 for s in stations), "stations need servers, work"),
             (all(t.size_bytes >= t.signature_bytes for t in self.traffic), "size < signature"),

@@ -25,6 +25,7 @@ from sim.world.agents.draws import (
 from sim.world.agents.kinds import NEVER, PPM
 from sim.world.agents.parameters import PlaneParameters, Sessions
 from sim.world.chance import I64, U64, interpolate_array, mix, mix_array
+from sim.world.kernels import aligned_rows, line_dtype
 from sim.world.network.tables import NetworkTables
 
 ALWAYS_NS = 1 << 61
@@ -33,24 +34,21 @@ FIRST_TOGGLE = 2
 """Draws 0 and 1 of an agent's session key gave its state and residual life."""
 
 
-AGENT_ROW = np.dtype(
-    [
-        ("ident", np.uint64),
-        ("session", np.int64),
-        ("lease_until_ns", np.int64),
-        ("home", np.int32),
-        ("secondary", np.int32),
-        ("toggles", np.int32),
-        ("sequence", np.int32),
-        ("stored_head", np.int32),
-        ("stored", np.int32),
-        ("capability", np.uint16),
-        ("region", np.uint8),
-        ("access", np.uint8),
-    ],
-    align=True,
+AGENT_ROW = line_dtype(
+    ("ident", np.uint64),
+    ("session", np.int64),
+    ("lease_until_ns", np.int64),
+    ("home", np.int32),
+    ("secondary", np.int32),
+    ("toggles", np.int32),
+    ("sequence", np.int32),
+    ("stored_head", np.int32),
+    ("stored", np.int32),
+    ("capability", np.uint16),
+    ("region", np.uint8),
+    ("access", np.uint8),
 )
-"""One agent: 56 bytes, so that a message touches one or two cache lines of each of its ends."""
+"""One agent: 64 bytes, one cache line of which a message touches both ends' at random."""
 
 
 class Population(NamedTuple):
@@ -139,7 +137,7 @@ def draw_population(parameters: PlaneParameters, network: NetworkTables, keys: U
         residual = np.full(count, NEVER, dtype=np.int64)
     order = registration_order(parameters, keys)
     lease = np.where(order.forward(index) < registered_count(parameters), residual, 0)
-    row = np.zeros(count, dtype=AGENT_ROW)
+    row = aligned_rows(AGENT_ROW, count)
     row["ident"] = mix_array(key, index, 0)
     row["region"], row["home"], row["secondary"] = region, home, secondary
     row["access"], row["capability"] = access, capability

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sim.world.agents.kinds import DELIVERED
 from sim.world.chance import I64, U64
-from sim.world.kernels import DIGITS, DUE, Lines, Stations, Table
+from sim.world.kernels import DIGITS, DUE, Lines, Stations, Table, aligned_rows, line_dtype
 
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
@@ -48,81 +48,82 @@ OPEN, UPLINK, UPLINKED, WIRE, DOWNLINKED, UNLINKED = range(14, 20)
 WRITES = 20
 LINES = 21
 
-_JOB = [
+MESSAGE_ROW = line_dtype(
     ("ident", np.int64),
     ("arrival_ns", np.int64),
-    ("work_ns", np.int64),
-    ("attempt", np.int32),
-    ("station", np.int32),
+    ("created_ns", np.int64),
+    ("sent_ns", np.int64),
+    ("source", np.int32),
+    ("target", np.int32),
+    ("size", np.int32),
+    ("work_ns", np.int32),
     ("following", np.int32),
-    ("reason", np.int32),
-]
-
-MESSAGE_ROW = np.dtype(
-    [
-        *_JOB,
-        ("created_ns", np.int64),
-        ("sent_ns", np.int64),
-        ("lease_until_ns", np.int64),
-        ("source", np.int32),
-        ("target", np.int32),
-        ("size", np.int32),
-        ("home", np.int32),
-        ("secondary", np.int32),
-        ("kind", np.uint8),
-        ("source_region", np.uint8),
-        ("target_region", np.uint8),
-    ],
-    align=True,
+    ("station", np.uint16),
+    ("home", np.uint16),
+    ("secondary", np.uint16),
+    ("attempt", np.uint8),
+    ("reason", np.uint8),
+    ("kind", np.uint8),
+    ("source_region", np.uint8),
+    ("target_region", np.uint8),
+    ("entitled", np.uint8),
 )
 """A message under way, stored, or waiting for its commit. `station`: the gateway at which it is, or
 to which it is on its way. `following`: the next in a line, a waiters' list, a batch, a store.
-`lease_until_ns`: the sender's, as it shows it when it sends. `home`, `secondary`: the receiver's."""
+`home`, `secondary`: the receiver's. `entitled`: its sender's lease, as shown when it sends, lasts
+to its arrival."""
 
-QUERY_ROW = np.dtype(
-    [
-        *_JOB,
-        ("asked_ns", np.int64),
-        ("entry", np.int64),
-        ("key", np.int32),
-        ("gateway", np.int32),
-        ("waiters", np.int32),
-        ("kind", np.uint8),
-        ("found", np.uint8),
-        ("live", np.uint8),
-    ],
-    align=True,
+QUERY_ROW = line_dtype(
+    ("ident", np.int64),
+    ("arrival_ns", np.int64),
+    ("asked_ns", np.int64),
+    ("work_ns", np.int64),
+    ("following", np.int32),
+    ("entry", np.int32),
+    ("key", np.int32),
+    ("waiters", np.int32),
+    ("station", np.uint16),
+    ("gateway", np.uint16),
+    ("attempt", np.uint8),
+    ("reason", np.uint8),
+    ("kind", np.uint8),
+    ("found", np.uint8),
+    ("live", np.uint8),
 )
 """A question to the registry. `station`: the shard's node. `entry`: row of the cache entry that
 points here, or -1. `waiters`: the newest message that waits for it, or -1."""
 
-BATCH_ROW = np.dtype(
-    [
-        *_JOB,
-        ("opened_ns", np.int64),
-        ("size", np.int64),
-        ("gateway", np.int32),
-        ("host", np.int32),
-        ("count", np.int32),
-        ("members", np.int32),
-        ("open", np.uint8),
-    ],
-    align=True,
+BATCH_ROW = line_dtype(
+    ("ident", np.int64),
+    ("arrival_ns", np.int64),
+    ("opened_ns", np.int64),
+    ("work_ns", np.int64),
+    ("size", np.int64),
+    ("following", np.int32),
+    ("members", np.int32),
+    ("count", np.int32),
+    ("station", np.uint16),
+    ("gateway", np.uint16),
+    ("host", np.uint16),
+    ("attempt", np.uint8),
+    ("reason", np.uint8),
+    ("open", np.uint8),
 )
 """Messages from one gateway to another; `ident` and `attempt` are its first message's."""
 
 CACHE_ROW = np.dtype(
     [
         ("asked_ns", np.int64),
-        ("answered_ns", np.int64),
-        ("failed_ns", np.int64),
+        ("known_ns", np.int64),
         ("key", np.int32),
         ("query", np.int32),
-        ("found", np.int32),
+        ("state", np.int32),
     ],
     align=True,
 )
-"""One entry of a gateway's direct-mapped cache; key -1: none."""
+"""One entry of a gateway's direct-mapped cache; key -1: none. `state`: NOT_FOUND or FOUND since
+`known_ns`, or PENDING, then `known_ns` is when its failure is noticed, NEVER without one."""
+NOT_FOUND, FOUND, PENDING = range(3)
 
 ACCESS_ROW = np.dtype([("median_ns", np.int64), ("spread_ns", np.int64), ("loss_ppb", np.int64)])
 KIND_ROW = np.dtype([("signature_bytes", np.int64), ("ratio_ppm", np.int64)])
@@ -249,7 +250,7 @@ def widened(lines: Lines, capacity: int) -> Lines:
 def empty_table(dtype: np.dtype[Any], capacity: int) -> Table:
     """Return a table whose rows are all on its free stack, the lowest on top."""
     free = np.arange(capacity - 1, -1, -1, dtype=np.int32)
-    return Table(np.zeros(capacity, dtype=dtype), free, np.array([capacity], dtype=np.int64))
+    return Table(aligned_rows(dtype, capacity), free, np.array([capacity], dtype=np.int64))
 
 
 def grown(table: Table, room: int) -> Table:
@@ -258,7 +259,7 @@ def grown(table: Table, room: int) -> Table:
     if left >= room:
         return table
     new = max(old * 3 // 2, old + room - left)
-    row = np.zeros(new, dtype=table.row.dtype)
+    row = aligned_rows(table.row.dtype, new)
     row[:old] = table.row
     free = np.empty(new, dtype=np.int32)
     added = new - old

@@ -24,8 +24,9 @@ from sim.world.agents.kinds import (
     REGISTRATION,
     RENEWAL,
 )
-from sim.world.agents.state import ASKING, FAILING, RESOLVED, SHARDED, UNASKED, WRITES
+from sim.world.agents.state import ASKING, FAILING, PENDING, RESOLVED, SHARDED, UNASKED, WRITES
 from sim.world.kernels import (
+    AHEAD_TOO,
     SLOT,
     ask_ahead,
     compiled,
@@ -40,19 +41,14 @@ from sim.world.kernels import (
 )
 
 
-@compiled
-def touch_entries(w: Any, count: int) -> None:
-    """Ask memory for the cache entries that the messages of `w.keys` will look at."""
+@inlined
+def ask_ahead_for_entry(w: Any, r: Any) -> None:
+    """Ask memory for the cache entry that a message will look at."""
     c = w.constants[0]
-    if c.cache_slots == 0:
-        return
-    for i in range(count):
-        ask_ahead(w.m.row, w.keys, i, count)
-        r = w.m.row[w.keys[i] & SLOT]
-        if r.target >= 0:
-            key = r.target + (c.agents if r.kind == LOOKUP_CAPABILITY else 0)
-            place = scaled64(mix64(w.draw[CACHE], key, 0), c.cache_slots)
-            prefetch(w.cache, w.cache_first[r.station] + place)
+    if c.cache_slots > 0 and r.target >= 0:
+        key = r.target + (c.agents if r.kind == LOOKUP_CAPABILITY else 0)
+        place = scaled64(mix64(w.draw[CACHE], key, 0), c.cache_slots)
+        prefetch(w.cache, w.cache_first[r.station] + place)
 
 
 @inlined
@@ -71,13 +67,14 @@ def ask(w: Any, slot: int, t: int) -> None:
         entry += scaled64(mix64(w.draw[CACHE], key, 0), c.cache_slots)
         known = w.cache[entry]
         if known.key == key:
-            if t < min(known.asked_ns + c.cache_ttl_ns, known.failed_ns):
+            pending = known.state == PENDING
+            if t < known.asked_ns + c.cache_ttl_ns and (not pending or t < known.known_ns):
                 tally[2] += 1
-                if known.answered_ns != NEVER:
-                    r.reason = known.found
-                    push(w.lines, RESOLVED, max(t, known.answered_ns), slot)
-                else:
+                if pending:
                     wait_for(w.q, r, known.query, slot, t)
+                else:
+                    r.reason = known.state
+                    push(w.lines, RESOLVED, max(t, known.known_ns), slot)
                 return
             tally[3] += 1
     query = new_query(w.q, r, t, key, entry)
@@ -86,8 +83,8 @@ def ask(w: Any, slot: int, t: int) -> None:
         known = w.cache[entry]
         known.key = key
         known.asked_ns = t
-        known.answered_ns = NEVER
-        known.failed_ns = NEVER
+        known.known_ns = NEVER
+        known.state = PENDING
         known.query = query
     host = w.shards[scaled64(mix64(w.draw[SHARD], key, 0), len(w.shards))]
     w.q.row[query].station = host
@@ -136,7 +133,7 @@ def owns_entry(q: Any, cache: Any, query: int) -> bool:
         return False
     known = cache[r.entry]
     mine = known.query == query and known.key == r.key
-    return mine and known.answered_ns == NEVER and known.asked_ns == r.asked_ns
+    return mine and known.state == PENDING and known.asked_ns == r.asked_ns
 
 
 @compiled
@@ -145,7 +142,7 @@ def fail(q: Any, cache: Any, c: Any, lines: Any, query: int, t: int) -> None:
     r = q.row[query]
     notice = max(r.asked_ns + c.lookup_timeout_ns, t + GRID_NS)
     if owns_entry(q, cache, query):
-        cache[r.entry].failed_ns = notice
+        cache[r.entry].known_ns = notice
     push(lines, FAILING, notice, query)
 
 
@@ -167,11 +164,11 @@ def answer_pass(w: Any, t0: int, t1: int) -> None:
     count = take_due(lines, SHARDED, t0, t1, keys)
     for i in range(count):
         ask_ahead(w.q.row, keys, i, count)
-        r = w.q.row[keys[i] & SLOT]
-        prefetch(w.m.row, r.waiters)
-        if r.entry >= 0:
-            prefetch(w.cache, r.entry)
-    for i in range(count):
+        if i + AHEAD_TOO < count:
+            r = w.q.row[keys[i + AHEAD_TOO] & SLOT]
+            prefetch(w.m.row, r.waiters)
+            if r.entry >= 0:
+                prefetch(w.cache, r.entry)
         query = keys[i] & SLOT
         t = t0 + (keys[i] >> 32)
         r = w.q.row[query]
@@ -188,8 +185,8 @@ def answer_pass(w: Any, t0: int, t1: int) -> None:
             bits = mix64(w.draw[ANSWER_DELAY], r.ident, r.attempt)
             back += link_delay(w.links, r.station, r.gateway, bits)
         if owns_entry(w.q, w.cache, query):
-            w.cache[r.entry].answered_ns = back
-            w.cache[r.entry].found = r.found
+            w.cache[r.entry].known_ns = back
+            w.cache[r.entry].state = r.found
         slot = r.waiters
         while slot >= 0:
             waiter = w.m.row[slot]

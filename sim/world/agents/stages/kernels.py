@@ -43,7 +43,7 @@ from sim.world.agents.kinds import (
     UNKNOWN_TARGET,
 )
 from sim.world.agents.population import ALWAYS_NS
-from sim.world.agents.resolve.kernels import answer_pass, ask, fail_pass, touch_entries
+from sim.world.agents.resolve.kernels import answer_pass, ask, ask_ahead_for_entry, fail_pass
 from sim.world.agents.state import (
     ADMISSION,
     ASKING,
@@ -65,6 +65,7 @@ from sim.world.agents.state import (
 from sim.world.agents.transit.kernels import flush_batches, join_batch
 from sim.world.kernels import (
     AHEAD,
+    AHEAD_TOO,
     SLOT,
     ask_ahead,
     below64,
@@ -96,6 +97,7 @@ def offer_pass(w: Any, cell: Any, t0: int, t1: int) -> None:
     count = len(cell.time_ns)
     for i in range(count):
         if i + AHEAD < count:
+            prefetch(w.people, cell.source[i + AHEAD])
             prefetch(w.people, max(cell.target[i + AHEAD], 0))
         t = cell.time_ns[i]
         source = cell.source[i]
@@ -141,7 +143,7 @@ def again_pass(w: Any, t0: int, t1: int) -> None:
 @inlined
 def refusal(r: Any, credit_ns: Any, c: Any, t: int) -> int:
     """Decide on admission at `t`: a reason, or -1. Takes a token where it admits."""
-    if r.kind != REGISTRATION and r.lease_until_ns <= t:
+    if r.kind != REGISTRATION and not r.entitled:
         return NOT_REGISTERED
     credit = max(credit_ns[r.station], t)
     if credit - t > c.admission_slack_ns:
@@ -177,9 +179,10 @@ def route_pass(w: Any, t0: int, t1: int) -> None:
     """Send what leaves ingress where it goes next: a batch of transactions, egress, a lookup."""
     keys, lines, row = w.keys, w.lines, w.m.row
     count = take_ordered(lines, INGRESSED, row, t0, t1, keys, w.spare)
-    touch_entries(w, count)
     for i in range(count):
         ask_ahead(row, keys, i, count)
+        if i + AHEAD_TOO < count:
+            ask_ahead_for_entry(w, row[keys[i + AHEAD_TOO] & SLOT])
         slot, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
         r = row[slot]
         if r.kind == TRANSACTION:
@@ -224,12 +227,12 @@ def egress_pass(w: Any, t0: int, t1: int) -> None:
     count = take_ordered(lines, EGRESS, row, t0, t1, keys, w.spare)
     station_pass(keys, count, t0, t1, w.egress, row, w.down, lines, EGRESS_ROUTE)
     count = take_due(lines, EGRESSED, t0, t1, keys)
-    for i in range(count):
-        ask_ahead(row, keys, i, count)
-        r = row[keys[i] & SLOT]
-        prefetch(w.people, r.target if r.kind == MESSAGE else r.source)
     stored = 0
     for i in range(count):
+        ask_ahead(row, keys, i, count)
+        if i + AHEAD_TOO < count:
+            r = row[keys[i + AHEAD_TOO] & SLOT]
+            prefetch(w.people, r.target if r.kind == MESSAGE else r.source)
         key = keys[i]
         slot, t = key & SLOT, t0 + (key >> 32)
         r = row[slot]

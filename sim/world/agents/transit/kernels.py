@@ -19,6 +19,7 @@ from sim.world.agents.kinds import (
 )
 from sim.world.agents.state import DOWNLINKED, OPEN, UNLINKED, UPLINK, UPLINKED, WIRE
 from sim.world.kernels import (
+    AHEAD_TOO,
     SLOT,
     ask_ahead,
     compiled,
@@ -126,8 +127,8 @@ def transit_pass(w: Any, t0: int, t1: int) -> None:
     count = take_due(lines, DOWNLINKED, t0, t1, keys)
     for i in range(count):
         ask_ahead(row, keys, i, count)
-        prefetch(w.m.row, row[keys[i] & SLOT].members)
-    for i in range(count):
+        if i + AHEAD_TOO < count:
+            prefetch(w.m.row, row[keys[i + AHEAD_TOO] & SLOT].members)
         batch, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
         slot = row[batch].members
         while slot >= 0:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sim.engine.loop import Loop
 from sim.engine.node import Node
-from sim.engine.transport import Transport
+from sim.engine.transport import Copy, Transport
 from sim.protocol.effects import (
     Broadcast,
     Certified,
@@ -87,24 +87,46 @@ class Driver:
 
     # -- events in ----------------------------------------------------------------------------
 
-    def deliver(self, node: Node, sender: int, message: Message, verified: bool) -> None:
+    def deliver(self, node: Node, copy: Copy) -> None:
         """Hand a message that arrived to the core of `node`."""
-        if verified and sender != node.id and self.edge.doubts(sender):
-            verified = self.edge.verify(sender, message)
-        if type(message) is BlocksResponse:
-            self.handle(node, BlocksReceived(sender, message, verified))
-        else:
-            self.handle(node, MessageReceived(sender, message, verified))
-
-    def handle(self, node: Node, event: Event) -> None:
-        """Let `node` handle one event and carry out what it asks, answers included."""
-        now: int = self.env._now  # type: ignore[assignment]
+        event = copy.event
+        if event is None:
+            event = self._event(node, copy)
+        now: int = self.env._now
         effects = node.validator.handle(event, now)
         if effects:
             self.execute(node, effects)
-            while self._answers:
-                other, answer = self._answers.popleft()
-                self.execute(other, other.validator.handle(answer, now))
+            if self._answers:
+                self._answer(now)
+
+    def _event(self, node: Node, copy: Copy) -> Event:
+        """Say what the core of `node` is told; remember it where all are told the same."""
+        sender, message, verified = copy.sender, copy.message, copy.verified
+        doubted = verified and self.edge.doubts(sender)
+        if doubted and sender != node.id:
+            verified = self.edge.verify(sender, message)
+        event: Event
+        if type(message) is BlocksResponse:
+            event = BlocksReceived(sender, message, verified)
+        else:
+            event = MessageReceived(sender, message, verified)
+        if not doubted:
+            copy.event = event
+        return event
+
+    def handle(self, node: Node, event: Event) -> None:
+        """Let `node` handle one event and carry out what it asks, answers included."""
+        now: int = self.env._now
+        effects = node.validator.handle(event, now)
+        if effects:
+            self.execute(node, effects)
+            if self._answers:
+                self._answer(now)
+
+    def _answer(self, now_ns: int) -> None:
+        while self._answers:
+            node, answer = self._answers.popleft()
+            self.execute(node, node.validator.handle(answer, now_ns))
 
     def execute(self, node: Node, effects: list[Effect]) -> None:
         """Carry out `effects` in order; an adversary's mind edits them first."""

@@ -9,6 +9,7 @@ Must not know: what messages mean, beyond their size and the signatures they car
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
@@ -29,8 +30,8 @@ from sim.protocol.messages import (
     VoteMessage,
 )
 from sim.scenario.model import Dissemination, Star, Tree
-from sim.world.chance import Chance, mix, mix_array
-from sim.world.crypto.costs import CostModel
+from sim.world.chance import U64, Chance, begin, mix_array, proceed, proceed_array
+from sim.world.crypto.costs import CostModel, attempt_thresholds
 from sim.world.network.dissemination import gossip_peers, star_order, tree
 from sim.world.network.links import CORRUPT, DELAY, DROP, DUPLICATE, Links
 from sim.world.network.tables import NetworkTables
@@ -41,7 +42,7 @@ _PACKET_BYTES = 1460
 _VERIFIED_KEPT = 256
 """Certificates that a node remembers as verified; an older one is verified again."""
 _RELAYED_KEPT = 1024
-_VECTOR_FROM = 8
+_VECTOR_FROM = 24
 """Fan-outs of at least this many copies draw their delays as one array."""
 
 
@@ -68,6 +69,7 @@ class Copy:
 
     __slots__ = (
         "certificates",
+        "event",
         "flow",
         "message",
         "relay",
@@ -95,18 +97,22 @@ class Copy:
         self.flow = flow
         self.relay = relay
         self.verified = True
+        self.event: Any = None
+        """What the receivers' cores are told: the same for all, made once by who delivers."""
 
 
 class Delivery(simpy.events.Event):
     """One copy on its way to one receiver, between the regions of `pair`."""
 
-    __slots__ = ("copy", "life", "pair", "receiver")
+    __slots__ = ("callbacks", "copy", "life", "pair", "receiver")
+    # The base constructor is left out, it is a third of a delivery's cost: all succeed, with None.
+    _ok = True
+    _value = None
 
-    def __init__(self, env: Loop, receiver: Node, pair: int, copy: Copy) -> None:
-        # The base constructor is spelled out here: it is a third of a delivery's cost.
-        self.env = env
-        self._ok = True
-        self._value = None
+    def __init__(
+        self, receiver: Node, pair: int, copy: Copy, callbacks: tuple[Callable[[Any], None]]
+    ) -> None:
+        self.callbacks = callbacks  # type: ignore[assignment]
         self.receiver = receiver
         self.life = receiver.life
         self.pair = pair
@@ -116,7 +122,7 @@ class Delivery(simpy.events.Event):
 class Transport:
     """The wires and computers of all validators.
 
-    `deliver(node, sender, message, verified)` is called when a message reaches a core.
+    `deliver(node, copy)` is called when a message reaches a core.
     """
 
     def __init__(
@@ -130,7 +136,7 @@ class Transport:
         dissemination: Dissemination,
         chance: Chance,
         meter: Meter,
-        deliver: Callable[[Node, int, Message, bool], None],
+        deliver: Callable[[Node, Copy], None],
     ) -> None:
         self.env = env
         self.nodes = nodes
@@ -147,10 +153,22 @@ class Transport:
         self._deliver = deliver
         self._delay_key = chance.key("validators/delay")
         self._order_key = chance.key("validators/broadcast-order")
-        self._sign_key = chance.key("validators/sign")
+        self._pairs: list[list[int] | None] = [None] * len(nodes)
+        self._pair_array: list[U64 | None] = [None] * len(nodes)
+        """By source: the draws of delays to every node, begun."""
+        sign_key = chance.key("validators/sign")
+        self._signing = [begin(sign_key, node.id) for node in nodes]
+        self._attempts = attempt_thresholds()
+        self._signing_ns = [
+            costs.sign_fixed_ns + costs.sign_attempt_ns * (attempts + 1)
+            for attempts in range(len(self._attempts) + 1)
+        ]
+        """By attempts in vain: what `CostModel.sign_ns` draws, looked up."""
         self._regions = np.array([node.region for node in nodes], dtype=np.int64)
         self._loss = tables.loss_ppb.tolist()
         self._lossless = not tables.loss_ppb.any()
+        self._plain = self._lossless and links.idle
+        self._region_count = meter.regions
         self._on_arrival = (self._arrive,)
         self._on_received = (self._received,)
         self._on_verified = (self._hand_over,)
@@ -159,9 +177,10 @@ class Transport:
 
     def sign(self, node: Node) -> int:
         """Return when `node` has signed a statement made now."""
-        node.sequence += 1
-        cost = self.costs.sign_ns(mix(self._sign_key, node.id, node.sequence))
-        return node.cpu.serve(self.env._now, cost)  # type: ignore[arg-type]
+        node.sequence = number = node.sequence + 1
+        bits = proceed(self._signing[node.id], number)
+        cost = self._signing_ns[bisect_right(self._attempts, bits)]
+        return node.cpu.serve(self.env._now, cost)
 
     def _copy(
         self, sender: int, message: Message, size_bytes: int, relay: Relay | None = None
@@ -180,19 +199,18 @@ class Transport:
     def loop_back(self, node: Node, message: Message, ready_ns: int) -> None:
         """Hand `node` its own message once it is signed: nothing is sent, nothing verified."""
         copy = Copy(node.id, message, 0, NO_LOAD, 0, self._own)
-        event = Delivery(self.env, node, 0, copy)
-        event.callbacks = self._on_verified  # type: ignore[assignment]
+        event = Delivery(node, 0, copy, self._on_verified)
         self.env.schedule(event, NORMAL, ready_ns - self.env.now)
 
     def send(self, source: Node, to: int, message: Message, size_bytes: int, ready_ns: int) -> None:
         """Send one copy to one node, leaving no earlier than `ready_ns`."""
-        target = self.nodes[to]
         departed = source.uplink.send(ready_ns, size_bytes, to)
-        source.sequence += 1
-        bits = mix(self._delay_key, source.id << 32 | to, source.sequence)
-        delay = self.tables.delay_ns(source.region, target.region, bits)
+        source.sequence = number = source.sequence + 1
+        begun = self._pairs[source.id] or self._begin(source)
+        bits = proceed(begun[to], number)
+        delay = self.tables.delay_ns(source.region, self.nodes[to].region, bits)
         copy = self._copy(source.id, message, size_bytes)
-        self._launch(source, target, copy, departed, delay, bits)
+        self._launch(source, copy, to, departed, delay, bits)
 
     def broadcast(self, source: Node, message: Message, size_bytes: int, ready_ns: int) -> None:
         """Send to every other node, as the scenario's dissemination says."""
@@ -218,41 +236,54 @@ class Transport:
         """Send one copy to each of `targets`, one after the other on the uplink."""
         source.sequence += 1
         bits, delays = self._draw(source, targets)
-        nodes = self.nodes
         ends = source.uplink.send_copies(ready_ns, copy.size_bytes, targets)
+        launch = self._launch
         for to, departed, delay, drawn in zip(targets, ends, delays, bits, strict=True):
-            self._launch(source, nodes[to], copy, departed, delay, drawn)
+            launch(source, copy, to, departed, delay, drawn)
+
+    def _begin(self, source: Node) -> list[int]:
+        """Begin the draws of delays from `source`: what depends on the pair of nodes alone."""
+        key, first = self._delay_key, source.id << 32
+        begun = self._pairs[source.id] = [begin(key, first | to) for to in self._members]
+        self._pair_array[source.id] = np.array(begun, np.uint64)
+        return begun
 
     def _draw(self, source: Node, targets: list[int]) -> tuple[list[int], list[int]]:
+        begun = self._pairs[source.id] or self._begin(source)
+        region, number = source.region, source.sequence
         if len(targets) < _VECTOR_FROM:
-            bits = [mix(self._delay_key, source.id << 32 | to, source.sequence) for to in targets]
-            regions = [self.nodes[to].region for to in targets]
-            delay = self.tables.delay_ns
-            return bits, [delay(source.region, r, b) for r, b in zip(regions, bits, strict=True)]
+            nodes, delay = self.nodes, self.tables.delay_ns
+            bits = [proceed(begun[to], number) for to in targets]
+            return bits, [
+                delay(region, nodes[to].region, b) for to, b in zip(targets, bits, strict=True)
+            ]
         chosen = np.array(targets, dtype=np.int64)
-        drawn = mix_array(self._delay_key, source.id << 32 | chosen, source.sequence)
-        delays = self.tables.delay_array(
-            np.full(len(targets), source.region), self._regions[chosen], drawn
-        )
+        drawn = proceed_array(self._pair_array[source.id][chosen], number)  # type: ignore[index]
+        delays = self.tables.delay_array(np.array(region), self._regions[chosen], drawn)
         return drawn.tolist(), delays.tolist()
 
     def _launch(
-        self, source: Node, target: Node, copy: Copy, departed: int, delay: int, bits: int
+        self, source: Node, copy: Copy, to: int, departed: int, delay: int, bits: int
     ) -> None:
+        """Wake the receiver when the last bit can have come in at the earliest."""
+        target = self.nodes[to]
         size = copy.size_bytes
-        pair = source.region * self._meter.regions + target.region
+        pair = source.region * self._region_count + target.region
         flow = copy.flow
         flow.offered[pair] += 1
         flow.offered_bytes[pair] += size
-        event = Delivery(self.env, target, pair, copy)
-        if not self._lossless:
-            delay += self._retransmission(source, target, size, delay, bits)
-        if not self.links.idle:
-            judged = self._judged(event, source, departed, delay, bits)
-            if judged is None:
-                return
-            delay = judged
-        self._schedule_arrival(event, departed + delay)
+        event = Delivery(target, pair, copy, self._on_arrival)
+        if not self._plain:
+            if not self._lossless:
+                delay += self._retransmission(source, target, size, delay, bits)
+            if not self.links.idle:
+                judged = self._judged(event, source, departed, delay, bits)
+                if judged is None:
+                    return
+                delay = judged
+        env = self.env
+        arrival = departed + delay + target.downlink.service_ns(size)
+        env.schedule(event, NORMAL, arrival - env._now)
 
     def _judged(
         self, event: Delivery, source: Node, departed: int, delay: int, bits: int
@@ -269,18 +300,13 @@ class Transport:
             return delay + verdict.extra_ns
         if verdict.kind == CORRUPT:
             event.copy = copy(event.copy)
-            event.copy.verified = False
+            event.copy.verified, event.copy.event = False, None
         elif verdict.kind == DUPLICATE:
-            twin = Delivery(self.env, target, event.pair, event.copy)
-            self._schedule_arrival(twin, departed + delay + verdict.extra_ns)
+            twin = Delivery(target, event.pair, event.copy, self._on_arrival)
+            service = target.downlink.service_ns(event.copy.size_bytes)
+            late = departed + delay + verdict.extra_ns + service
+            self.env.schedule(twin, NORMAL, late - self.env.now)
         return delay
-
-    def _schedule_arrival(self, event: Delivery, first_bit_ns: int) -> None:
-        """Wake the receiver when the last bit can have come in at the earliest."""
-        event.callbacks = self._on_arrival  # type: ignore[assignment]
-        last = first_bit_ns + event.receiver.downlink.service_ns(event.copy.size_bytes)
-        env = self.env
-        env.schedule(event, NORMAL, last - env._now)
 
     def _lose(self, event: Delivery, reason: str) -> None:
         copy = event.copy
@@ -301,13 +327,11 @@ class Transport:
 
     def _arrive(self, event: Any) -> None:
         node: Node = event.receiver
-        if not node.up or event.life != node.life:
+        if event.life != node.life or not node.up:
             self._lose(event, "receiver_down")
             return
-        now = self.env._now
-        size = event.copy.size_bytes
-        lane = node.downlink
-        finish = lane.send(now - lane.service_ns(size), size)
+        now: int = self.env._now
+        finish = node.downlink.receive(now, event.copy.size_bytes)
         if finish > now:
             event.callbacks = self._on_received
             self.env.schedule(event, NORMAL, finish - now)
@@ -320,14 +344,17 @@ class Transport:
         if copy.relay is not None and not self._relay(node, event, copy.relay):
             return
         env = self.env
-        now: int = env._now  # type: ignore[assignment]
+        now: int = env._now
+        work, fresh = copy.work_ns, 0
         if copy.certificates:
             known = node.verified
-            fresh = sum([n for key, n in copy.certificates if key not in known])
-            work = copy.work_ns + fresh * self.costs.verify_ns
-            done = node.cpu.serve_split(now, work) if fresh else node.cpu.serve(now, work)
+            for key, signatures in copy.certificates:
+                if key not in known:
+                    fresh += signatures
+        if fresh:
+            done = node.cpu.serve_split(now, work + fresh * self.costs.verify_ns)
         else:
-            done = node.cpu.serve(now, copy.work_ns)
+            done = node.cpu.serve(now, work)
         event.callbacks = self._on_verified
         env.schedule(event, NORMAL, done - now)
 
@@ -352,15 +379,16 @@ class Transport:
     def _hand_over(self, event: Any) -> None:
         node: Node = event.receiver
         copy: Copy = event.copy
-        if not node.up or event.life != node.life:
+        if event.life != node.life or not node.up:
             self._lose(event, "receiver_down")
             return
         if copy.certificates and copy.verified:
             self.remember(node, copy.certificates)
         flow = copy.flow
-        flow.delivered[event.pair] += 1
-        flow.delivered_bytes[event.pair] += copy.size_bytes
-        self._deliver(node, copy.sender, copy.message, copy.verified)
+        pair = event.pair
+        flow.delivered[pair] += 1
+        flow.delivered_bytes[pair] += copy.size_bytes
+        self._deliver(node, copy)
 
     def remember(self, node: Node, certificates: Sequence[tuple[bytes, int]]) -> None:
         """Note certificates that `node` has verified or made: it will not verify them again."""

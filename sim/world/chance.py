@@ -18,6 +18,8 @@ MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _M1 = 0xBF58476D1CE4E5B9
 _M2 = 0x94D049BB133111EB
+_MULTIPLIER_1, _MULTIPLIER_2 = np.uint64(_M1), np.uint64(_M2)
+_SHIFT_27, _SHIFT_30, _SHIFT_31 = np.uint64(27), np.uint64(30), np.uint64(31)
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
@@ -57,6 +59,30 @@ def mix(key: int, a: int, b: int = 0) -> int:
     z = ((z ^ (z >> 30)) * _M1) & MASK
     z = ((z ^ (z >> 27)) * _M2) & MASK
     return z ^ (z >> 31)
+
+
+def begin(key: int, a: int) -> int:
+    """Do the part of `mix` that comes before `b`: who draws again and again remembers it."""
+    z = (key ^ ((a + 1) * _GOLDEN)) & MASK
+    z = ((z ^ (z >> 30)) * _M1) & MASK
+    z = ((z ^ (z >> 27)) * _M2) & MASK
+    return z ^ (z >> 31)
+
+
+def proceed(begun: int, b: int) -> int:
+    """Finish a draw: `proceed(begin(key, a), b) == mix(key, a, b)`."""
+    z = (begun + (b + 1) * _GOLDEN) & MASK
+    z = ((z ^ (z >> 30)) * _M1) & MASK
+    z = ((z ^ (z >> 27)) * _M2) & MASK
+    return z ^ (z >> 31)
+
+
+def proceed_array(begun: U64, b: int) -> U64:
+    """Elementwise `proceed`; arrays wrap around of themselves."""
+    z = begun + np.uint64((b + 1) * _GOLDEN & MASK)
+    z = (z ^ (z >> _SHIFT_30)) * _MULTIPLIER_1
+    z = (z ^ (z >> _SHIFT_27)) * _MULTIPLIER_2
+    return np.asarray(z ^ (z >> _SHIFT_31), dtype=np.uint64)
 
 
 def mix_array(key: int, a: NDArray[Any], b: NDArray[Any] | int = 0) -> U64:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from rich.console import Console
+
 from sim.cli.looking import facts, load
 from sim.cli.outcome import UsageError
 from sim.cli.screen import banner, console, progress_of, verdict
@@ -41,9 +43,18 @@ def run_scenario(
     def started(path: Path) -> None:
         screen.print(str(path), soft_wrap=True, markup=False)
         banner(screen, loaded, facts(loaded), warnings_of(loaded))
+        if loaded.agents is not None:
+            _announce_compilation(screen)
 
     with progress_of(screen) as report:
         outcome = run(loaded, out, progress=report, started=started, detail=chosen, command=command)
     verdict(screen, outcome)
     screen.print(str(outcome.path), soft_wrap=True, markup=False)
     return outcome.exit_code
+
+
+def _announce_compilation(screen: Console) -> None:
+    from sim.world.kernel_cache import compiled_before
+
+    if not compiled_before():
+        screen.print("compiling the agents' kernels: once for this version, about half a minute")

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import config, njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from sim.world.kernel_cache import kept
 
 I64 = NDArray[np.int64]
 
@@ -30,11 +32,11 @@ PPM = 1_000_000
 
 DIGITS = 512
 
-compiled = njit(cache=True, _nrt=False)
+compiled = kept(_nrt=False)
 """Compile without Numba's run time: kernels own no memory, and counting references to the arrays
 that they pass to one another took four fifths of their time."""
 
-inlined = njit(cache=True, _nrt=False, forceinline=True)
+inlined = kept(_nrt=False, forceinline=True)
 """The same, always inlined: for steps taken once a message that need much of the state."""
 
 
@@ -282,7 +284,7 @@ def order_ties(keys: Any, count: int, row: Any) -> None:
             i += 1
 
 
-@njit(cache=True)
+@kept()
 def take_ordered(lines: Any, line: int, row: Any, t0: int, t1: int, keys: Any, spare: Any) -> int:
     """Put what is due in (t0, t1] into `keys` in service order: (time, ident, attempt)."""
     count = take_due(lines, line, t0, t1, keys)
@@ -446,7 +448,7 @@ def empty_station(station: Any, free: Any, row: Any, now_ns: int, lines: Any, go
     free[:] = now_ns
 
 
-@njit(cache=True)
+@kept()
 def alias_columns(scaled: Any, threshold: Any, alias: Any) -> None:
     """Fill Vose's alias table. `scaled`: probabilities times their number; overwritten."""
     n = len(scaled)

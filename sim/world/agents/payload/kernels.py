@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from sim.world.agents.draws import COPY_DELAY, COPY_LOSS, COPY_ORDER
 from sim.world.agents.kernels import finish, link_delay, lose, lost_on_link
 from sim.world.agents.kinds import CRASH, DELIVERED, NEVER, PPM
 from sim.world.agents.state import TRANSACTIONS
 from sim.world.agents.transit.kernels import NS_BITS, wire_bytes
+from sim.world.kernel_cache import kept
 from sim.world.kernels import compiled, mix64
 
 CLOSED, GATEWAY, FIRST, COUNT, SIZE, HEAD = range(6)
@@ -80,7 +80,7 @@ def verify_time(s: Any, node: int, count: int) -> int:
     return max(1, whole * s.service_ppm[node] // PPM)
 
 
-@njit(cache=True)
+@kept()
 def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before: Any) -> None:
     """Fix when each validator holds a closed batch; reserve the stations of its lane.
 
@@ -127,7 +127,7 @@ def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before
             held[v] = before[v]
 
 
-@njit(cache=True)
+@kept()
 def revoke(root: int, node: int, now_ns: int, held: Any, depart: Any, sender: Any) -> None:
     """Take back the copies of one batch that a node's crash after `now_ns` keeps from coming."""
     changed = True

@@ -1,0 +1,67 @@
+"""Where compiled kernels are kept: one folder for each state of the kernels' sources.
+
+Numba looks only at the file of the function that it loads, not at what was inlined into it from
+other files, so a changed constant would leave stale machine code behind. Keyed by a digest of every
+file that a kernel may draw on, the cache cannot. Must not know: what the kernels do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba import config, njit
+
+_FOLDERS_KEPT = 3
+_WORLD = Path(__file__).resolve().parent
+
+
+def sources_digest() -> str:
+    """SHA-256 over the files that kernels are made of: the agents' folder and the shared ones."""
+    whole = hashlib.sha256()
+    files = [*_WORLD.glob("*.py"), *(_WORLD / "agents").rglob("*.py")]
+    for path in sorted(files):
+        whole.update(path.relative_to(_WORLD).as_posix().encode())
+        whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Return the folder of this state of the sources; older ones beyond a few are removed.
+
+    Below NUMBA_CACHE_DIR where that is set, else in the package's own `__pycache__`; where neither
+    can be written Numba falls back to the user's cache.
+    """
+    base = Path(config.CACHE_DIR) if config.CACHE_DIR else _WORLD / "__pycache__"
+    folder = base / f"kernels-{sources_digest()[:16]}"
+    if not folder.exists():
+        old = sorted(base.glob("kernels-*"), key=lambda path: path.stat().st_mtime)
+        for path in old[: max(0, len(old) - _FOLDERS_KEPT + 1)]:
+            shutil.rmtree(path, ignore_errors=True)
+    return folder
+
+
+_FOLDER = str(cache_folder())
+
+
+def compiled_before() -> bool:
+    """Tell whether this state of the kernels has been compiled here."""
+    return any(Path(_FOLDER).rglob("*.nbc"))
+
+
+def kept(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Return Numba's `njit` with `options`, its machine code kept in `cache_folder()`."""
+    compile_with = njit(cache=True, **options)
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        before = config.CACHE_DIR
+        config.CACHE_DIR = _FOLDER
+        try:
+            return compile_with(function)
+        finally:
+            config.CACHE_DIR = before
+
+    return decorate

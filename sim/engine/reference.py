@@ -154,6 +154,8 @@ class Reference:
                 self._disconnect(change)
             case Surge(factor_ppm):
                 self.factor_ppm = factor_ppm
+        # Let the processes that lost something notice it.
+        self._run_to(self.env.now)
 
     def new_refs(self, validator: int, now_ns: int) -> tuple[PayloadRef, ...]:
         return self.payload.new_refs(validator, now_ns)

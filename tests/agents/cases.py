@@ -253,7 +253,7 @@ def cases(draw: DrawFn) -> Case:
         for t, what in faults
     ]
     script = sorted([*struck, *asks], key=lambda row: row[0])
-    loss = draw(st.sampled_from((0, 20_000_000)))
+    loss = draw(st.sampled_from((60_000_000, 0)))
     return Case(
         parameters,
         network(regions, draw(st.sampled_from((3, 25))), draw(st.sampled_from((0, 5))), loss),

@@ -23,6 +23,7 @@ from sim.protocol.effects import (
     Observation,
     Reconciled,
     Rejected,
+    TimeoutCertified,
     ViewChanged,
 )
 from sim.protocol.ledger import Ledger, LedgerState
@@ -90,6 +91,7 @@ class Observer:
         self._counts: dict[tuple[str, int, str, str], int] = {}
         self._handlers: dict[type, Callable[[int, int, Any], None]] = {
             Certified: self._certified,
+            TimeoutCertified: self._timeout_certified,
             Committed: self._committed,
             ViewChanged: self._view_changed,
             EpochChanged: self._epoch_changed,
@@ -171,6 +173,24 @@ class Observer:
             weight=seen.weight,
             quorum=self._epochs[qc.epoch].quorum if qc.epoch in self._epochs else 0,
             size_bytes=signers * self._signature_bytes,
+        )
+
+    def _timeout_certified(self, node: int, now_ns: int, seen: TimeoutCertified) -> None:
+        tc = seen.tc
+        if not self._new("tc", tc.epoch, tc.view):
+            return
+        self._row(
+            "certificates",
+            time_ns=now_ns,
+            kind="timeout",
+            collector=node,
+            epoch=tc.epoch,
+            view=tc.view,
+            block=NO_ID,
+            signers=len(tc.timeouts),
+            weight=seen.weight,
+            quorum=self._epochs[tc.epoch].quorum if tc.epoch in self._epochs else 0,
+            size_bytes=len(tc.timeouts) * self._signature_bytes,
         )
 
     def _committed(self, node: int, now_ns: int, seen: Committed) -> None:

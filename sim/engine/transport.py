@@ -30,7 +30,7 @@ from sim.protocol.messages import (
     VoteMessage,
 )
 from sim.scenario.model import Dissemination, Star, Tree
-from sim.world.chance import U64, Chance, begin, mix_array, proceed, proceed_array
+from sim.world.chance import U64, Chance, begin, proceed, proceed_array
 from sim.world.crypto.costs import CostModel, attempt_thresholds
 from sim.world.network.dissemination import gossip_peers, star_order, tree
 from sim.world.network.links import CORRUPT, DELAY, DROP, DUPLICATE, Links

@@ -7,7 +7,7 @@ Must not know votes in progress, timers, who sent what.
 from __future__ import annotations
 
 from sim.protocol.accountability import Certified
-from sim.protocol.effects import Committed, Dropped, Effect, EpochChanged, Forked, Reconciled
+from sim.protocol.effects import Dropped, Effect, EpochChanged, Forked, Reconciled
 from sim.protocol.epochs import check_proof, root_certificate
 from sim.protocol.fork_detector import BlockTree
 from sim.protocol.ledger import Ledger
@@ -54,6 +54,8 @@ class Chain:
         self._tables[self.epoch.epoch] = self.epoch
         self._tables.pop(self.epoch.epoch - 4, None)
         self.high_qc = root_certificate(self.epoch)
+        self._checked: dict[BlockId, tuple[QC, str | None]]
+        self._checked = self.epoch.memo.setdefault("checked", {})
         self.pending.clear()
 
     def _weigh(self, qc: QC) -> int:
@@ -66,15 +68,14 @@ class Chain:
         return weight
 
     def check(self, qc: QC) -> str | None:
-        """Judge a certificate by the present epoch, each (statement, bitmap) once."""
-        memo = self.epoch.memo
-        key = (qc.view, qc.block, qc.signers, len(qc.signatures), qc.epoch)
-        if key in memo:
-            return memo[key]  # type: ignore[no-any-return]
+        """Judge a certificate by the present epoch, each object once."""
+        known = self._checked.get(qc.block)
+        if known is not None and known[0] is qc:
+            return known[1]
         reason = check_certificate(qc, self.epoch)
-        if len(memo) > _MEMO_LIMIT:
-            memo.clear()
-        memo[key] = reason
+        if len(self._checked) >= _MEMO_LIMIT:
+            self._checked.clear()
+        self._checked[qc.block] = (qc, reason)
         return reason
 
     def check_tc(self, tc: TC) -> str | None:
@@ -90,6 +91,8 @@ class Chain:
     @property
     def known_view(self) -> int:
         """Highest view of which a certificate is at hand, its block here or not."""
+        if not self.pending:
+            return self.high_qc.view
         return max([self.high_qc.view, *(qc.view for qc in self.pending.values())])
 
     def certificate(self, block_id: BlockId) -> QC | None:
@@ -105,9 +108,11 @@ class Chain:
         else None. The 2-chain rule: a certified block commits its parent if the parent was
         certified one view before.
         """
-        if qc.view == 0:
+        view = qc.view
+        if view == 0:
             return None
-        block = self.tree.get(qc.block)
+        tree = self.tree
+        block = tree.get(qc.block)
         if block is None:
             self.pending.pop(qc.block, None)
             while len(self.pending) >= PENDING_CERTIFICATES:
@@ -115,12 +120,14 @@ class Chain:
                 out.append(Dropped("certificates", 1, "full"))
             self.pending[qc.block] = qc
             return "unknown_block"
-        self.pending.pop(qc.block, None)
-        out.extend(self.tree.certify(qc))
-        if qc.view > self.high_qc.view:
+        if self.pending:
+            self.pending.pop(qc.block, None)
+        out.extend(tree.certify(qc))
+        if view > self.high_qc.view:
             self.high_qc = qc
         justify = block.justify
-        if justify.view and justify.view + 1 == block.view and justify.block != self.tree.final.id:
+        before = justify.view
+        if before and before + 1 == block.view and justify.block != tree.final.id:
             self._commit(justify.block, qc, out)
         return None
 
@@ -136,30 +143,21 @@ class Chain:
             qc = block.justify
         return found
 
-    def check_content(self, block: Block) -> str | None:
-        """Judge a block's content on its parent; each block once where validators share a ledger.
-
-        Evidence is judged each time: the id covers its key only.
-        """
-        if block.evidence:
-            return self.ledger.check_content(block)
-        memo = self.epoch.memo
-        if block.id not in memo:
-            memo[block.id] = self.ledger.check_content(block)
-        return memo[block.id]  # type: ignore[no-any-return]
-
     def insert(self, block: Block, out: list[Effect]) -> str | None:
         """Store a block whose certificates hold; its parent must be here. Returns why not."""
         reason = self.tree.check_insert(block)
         if reason is None:
             self.ledger.apply(block)
-            out.extend(self.tree.insert(block))
+            out.extend(self.tree.add(block))
         return reason
 
     def _commit(self, block_id: BlockId, qc: QC, out: list[Effect]) -> None:
         final, block = self.tree.final, self.tree.get(block_id)
         if block is not None and block.parent == final.id:
-            root = block if self.ledger.is_root(block_id) else None
+            if not self.ledger.is_root(block_id):
+                self._finalize(block_id, out)
+                return
+            root: Block | None = block
         else:
             path = self.tree.path(block_id, final.height, 1 << 30)
             if not path and self.tree.extends(final.id, block_id):
@@ -173,6 +171,10 @@ class Chain:
             self._close(EpochProof(root, above, qc))
 
     def _finalize(self, block_id: BlockId, out: list[Effect]) -> bool:
+        block = self.tree.advance(block_id)
+        if block is not None:
+            self._report((block,), out)
+            return True
         finalized = self.tree.finalize(block_id)
         if finalized.fork is not None:
             out.append(finalized.fork)
@@ -232,9 +234,7 @@ class Chain:
         return ours, theirs
 
     def _report(self, blocks: tuple[Block, ...], out: list[Effect]) -> None:
-        for block in blocks:
-            state = self.ledger.state(block.id).digest()
-            out.append(Committed(block.id, block.epoch, block.view, block.height, state))
+        out.extend(map(self.ledger.committed, blocks))
 
     def _close(self, proof: EpochProof) -> None:
         self.proofs[self.epoch.epoch] = proof

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from sim.protocol.messages import Message
-from sim.protocol.types import QC, BlockId, Evidence, PayloadRef, Timeout, ValidatorId
+from sim.protocol.types import QC, TC, BlockId, Evidence, PayloadRef, Timeout, ValidatorId
 
 
 class PersistentState(NamedTuple):
@@ -77,6 +77,13 @@ class Certified(NamedTuple):
     """A collector formed a certificate."""
 
     qc: QC
+    weight: int
+
+
+class TimeoutCertified(NamedTuple):
+    """A validator formed a timeout certificate."""
+
+    tc: TC
     weight: int
 
 
@@ -161,6 +168,7 @@ class Dropped(NamedTuple):
 
 Observation: TypeAlias = (
     Certified
+    | TimeoutCertified
     | Committed
     | ViewChanged
     | EpochChanged

@@ -57,7 +57,7 @@ class _Node:
     def __init__(self, block: Block, state: int) -> None:
         self.block = block
         self.state = state
-        self.children: list[_Node] = []
+        self.children: tuple[_Node, ...] = ()
         self.qc: QC | None = None
         self.weight = 0
         self.marked = False  # it or a descendant is certified
@@ -88,10 +88,8 @@ class BlockTree:
         self._chain = deque([node])
         self._by_place = {(root.epoch, root.view, root.proposer): node}
         self._unreported: list[_Node] = []
-
-    @property
-    def final(self) -> Block:
-        return self._chain[-1].block
+        self.final = root
+        """The last final block."""
 
     def __contains__(self, block_id: object) -> bool:
         return block_id in self._nodes
@@ -152,14 +150,18 @@ class BlockTree:
         reason = self.check_insert(block)
         if reason is not None:
             raise ValueError(f"block {block.id.hex()[:8]} cannot be inserted: {reason}")
+        return self.add(block)
+
+    def add(self, block: Block) -> list[Forked]:
+        """Insert a block that `check_insert` takes."""
         parent = self._nodes[block.parent]
         node = _Node(block, _LIVE)
         if parent.state == _DEAD or (parent.state == _FINAL and parent is not self._chain[-1]):
             self._bury(node, parent)
         rivals = [c.block for c in parent.children if c.block.epoch == block.epoch]
-        parent.children.append(node)
+        parent.children = (*parent.children, node)
         self._nodes[block.id] = node
-        forks = self.certify(block.justify)
+        forks = self.certify(block.justify) if parent.qc is None else []
         twin = self._by_place.setdefault((block.epoch, block.view, block.proposer), node)
         if twin is not node:
             base = self._common(twin, node)
@@ -180,11 +182,11 @@ class BlockTree:
         node = self._nodes.get(qc.block)
         if node is None or node.qc is not None or qc.view == 0:
             return []
-        if (qc.epoch, qc.view) != (node.block.epoch, node.block.view):
+        if qc.view != node.block.view or qc.epoch != node.block.epoch:
             return []
         node.qc = qc
         node.weight = self._weigh(qc)
-        forks = []
+        forks: list[Forked] = []
         while not node.marked:
             node.marked = True
             parent = self._parent(node)
@@ -224,6 +226,26 @@ class BlockTree:
         """
         return self._best(self._chain[-1], self._chain[-1]).block.id
 
+    def advance(self, block_id: BlockId) -> Block | None:
+        """Make the only child of the final block final, by far the most common case.
+
+        None, and nothing happens, in any other case: `finalize` is for all of them.
+        """
+        chain = self._chain
+        children = chain[-1].children
+        if len(children) != 1 or self._unreported:
+            return None
+        node = children[0]
+        block = node.block
+        if block.id != block_id:
+            return None
+        node.state, node.marked = _FINAL, True
+        chain.append(node)
+        self.final = block
+        if len(chain) > self._keep + 1:
+            self._prune()
+        return block
+
     def finalize(self, block_id: BlockId) -> Finalized:
         """Make a block and its ancestors final; see Finalized. Already final: nothing happens.
 
@@ -233,11 +255,6 @@ class BlockTree:
         if node.state == _FINAL:
             return Finalized((), (), (), None)
         tip = self._chain[-1]
-        if tip.children == [node] and not self._unreported:
-            # The common case by far: the only child of the final block.
-            self._extend_chain(tip, node)
-            self._prune()
-            return Finalized((node.block,), (), (), None)
         if node.state == _DEAD:
             base = self._common(tip, node)
             assert base is not None, "a dead block's branch is pruned with its fork point"
@@ -281,6 +298,7 @@ class BlockTree:
         for step in lost:
             step.state, step.marked, step.tail = _FINAL, True, False
             self._chain.append(step)
+        self.final = self._chain[-1].block
         self._unreported = [n for n in self._unreported if n.state == _DEAD]
         return _reconciliation(other, len(kept), undone, lost, tuple(n.block for n in lost))
 
@@ -327,6 +345,7 @@ class BlockTree:
     def _extend_chain(self, parent: _Node, node: _Node) -> None:
         node.state, node.marked = _FINAL, True
         self._chain.append(node)
+        self.final = node.block
         for rival in parent.children:
             if rival is node:
                 continue

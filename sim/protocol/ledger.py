@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sim.protocol import reputation_tracker as reputation
 from sim.protocol import stake_manager as stakes
 from sim.protocol.adaptive_quorum import EpochSignals, LevelState, next_level, quorum_weight
-from sim.protocol.effects import LevelChanged
+from sim.protocol.effects import Committed, LevelChanged
 from sim.protocol.evidence import check_evidence
 from sim.protocol.ledger_state import (
     Account,
@@ -44,6 +44,7 @@ __all__ = ["Account", "Ledger", "LedgerParameters", "LedgerState", "NextEpoch"]
 
 _NO_PARENT = bytes(32)
 _EPOCHS_KEPT = 64
+_COMMITS_KEPT = 1024
 
 
 class NextEpoch(NamedTuple):
@@ -69,6 +70,7 @@ class Ledger:
         self._by_height = {0: [self.genesis_block.id]}
         self._lowest = 0
         self._epochs: dict[BlockId, NextEpoch] = {}
+        self._committed: dict[BlockId, Committed] = {}
 
     def knows(self, block_id: BlockId) -> bool:
         """Say whether `state(block_id)` can be given."""
@@ -143,6 +145,17 @@ class Ledger:
     def is_root(self, block_id: BlockId) -> bool:
         """Say whether the block closes its epoch (genesis does)."""
         return self._states[block_id].root == block_id
+
+    def committed(self, block: Block) -> Committed:
+        """Return what a validator shows that commits `block`: one object for all of them."""
+        found = self._committed.get(block.id)
+        if found is None:
+            if len(self._committed) >= _COMMITS_KEPT:
+                self._committed.clear()
+            state = self._states[block.id].digest()
+            found = Committed(block.id, block.epoch, block.view, block.height, state)
+            self._committed[block.id] = found
+        return found
 
     def next_epoch(self, root: Block) -> NextEpoch:
         """Return what the epoch opened by `root` pins, and its level change if it makes one.

@@ -9,7 +9,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple, TypeAlias
 
+from sim.protocol.effects import SetTimer, ViewChanged
 from sim.protocol.multi_signature import AcceptedTimeout, RejectedVote, TimeoutCollector
 from sim.protocol.types import EpochParameters, Timeout, ValidatorId, digest
 
@@ -18,7 +20,7 @@ VIEWS_AHEAD = 64
 """Votes and timeouts of views further ahead than this are refused: collectors stay bounded."""
 VIEWS_BEHIND = 8
 """A collector is kept this many views after its own, for late votes."""
-_MEMO_LIMIT = 4096
+_VIEWS_KEPT = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,26 +79,53 @@ def leader(parameters: EpochParameters, view: int, kind: str) -> ValidatorId:
     weighted: a member is drawn with probability weight / W, by SHA-256 of (beacon, epoch, view).
     round_robin: members in turn, from an offset that the beacon draws.
     """
-    key = (kind, view)
-    memo = parameters.memo
-    known: ValidatorId | None = memo.get(key)
-    if known is not None:
-        return known
-    everyone = members(parameters)
     if kind == "round_robin":
+        everyone = members(parameters)
         offset = int.from_bytes(digest("turn", parameters.beacon)[:8], "big")
-        chosen = everyone[(offset + view) % len(everyone)]
-    else:
-        sums = memo.get("cumulative")
-        if sums is None:
-            sums = memo["cumulative"] = tuple(accumulate(parameters.weights.weights))
-        draw = digest("leader", parameters.beacon, parameters.epoch, view)
-        point = (int.from_bytes(draw[:16], "big") * parameters.weights.total) >> 128
-        chosen = bisect_right(sums, point)
-    if len(memo) > _MEMO_LIMIT:
-        memo.clear()
-    memo[key] = chosen
-    return chosen
+        return everyone[(offset + view) % len(everyone)]
+    memo = parameters.memo
+    sums: tuple[int, ...] | None = memo.get("cumulative")
+    if sums is None:
+        sums = memo["cumulative"] = tuple(accumulate(parameters.weights.weights))
+    draw = digest("leader", parameters.beacon, parameters.epoch, view)
+    point = (int.from_bytes(draw[:16], "big") * parameters.weights.total) >> 128
+    return bisect_right(sums, point)
+
+
+class View(NamedTuple):
+    """What everyone knows of a view beforehand."""
+
+    leader: ValidatorId
+    entered: ViewChanged
+    """What whoever a certificate brings here shows."""
+    timer: SetTimer
+    """For who has made progress: without backoff."""
+
+
+Views: TypeAlias = dict[int, View]
+"""Of one epoch, by number: all validators share them."""
+
+
+def look_at(
+    known: Views, number: int, epoch: EpochParameters, parameters: ConsensusParameters
+) -> View:
+    """Add a view to the `known` ones of its epoch."""
+    if len(known) >= _VIEWS_KEPT:
+        known.clear()
+    timer = SetTimer((epoch.epoch, number, "view"), delay_ns(parameters, 0))
+    entered = ViewChanged(epoch.epoch, number, "certificate")
+    known[number] = View(leader(epoch, number, parameters.leader), entered, timer)
+    return known[number]
+
+
+def delay_ns(parameters: ConsensusParameters, failures: int) -> int:
+    """Time to give a view after `failures`: min(base x backoff^k, max) and a leader's pacing."""
+    delay = parameters.timer_base_ns
+    for _ in range(failures):
+        if delay >= parameters.timer_max_ns:
+            break
+        delay = delay * parameters.timer_backoff_ppm // PPM
+    return min(delay, parameters.timer_max_ns) + parameters.min_block_interval_ns
 
 
 class Pacemaker:
@@ -128,14 +157,8 @@ class Pacemaker:
                 del self._collectors[old]
 
     def delay_ns(self) -> int:
-        """Time to give the present view: min(base x backoff^k, max) and a leader's pacing."""
-        chosen = self._parameters
-        delay = chosen.timer_base_ns
-        for _ in range(self.consecutive + self.expired):
-            if delay >= chosen.timer_max_ns:
-                break
-            delay = delay * chosen.timer_backoff_ppm // PPM
-        return min(delay, chosen.timer_max_ns) + chosen.min_block_interval_ns
+        """Time to give the present view; see the function of this name."""
+        return delay_ns(self._parameters, self.consecutive + self.expired)
 
     def add(self, timeout: Timeout) -> AcceptedTimeout | RejectedVote:
         """Count a verified timeout of this epoch, of the present view or one not far ahead."""
@@ -148,7 +171,11 @@ class Pacemaker:
             collector = self._collectors[timeout.view] = TimeoutCollector(self._epoch, timeout.view)
         return collector.add(timeout, verified=True)
 
+    def weight(self, view: int) -> int:
+        """Return the weight that has timed out in `view`."""
+        collector = self._collectors.get(view)
+        return 0 if collector is None else collector.weight
+
     def joins(self, view: int) -> bool:
         """Say whether so much weight timed out in `view` that an honest validator is among it."""
-        collector = self._collectors.get(view)
-        return collector is not None and collector.weight > self._epoch.join
+        return self.weight(view) > self._epoch.join

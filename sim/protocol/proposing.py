@@ -55,7 +55,26 @@ def assemble(
     )
 
 
-def too_large(block: Block, chain: Chain, parameters: ConsensusParameters) -> bool:
+def refusal(block: Block, chain: Chain, parameters: ConsensusParameters) -> str | None:
+    """Say what is wrong with a block's content on its parent; each object is judged once.
+
+    Whoever shares a ledger shares the verdict: the epoch's parameters are the ledger's own.
+    reason: too_large, or what the ledger's `check_content` says.
+    """
+    memo = chain.epoch.memo
+    known = memo.get(block.id)
+    if known is not None and known[0] is block and known[1] is parameters:
+        return known[2]  # type: ignore[no-any-return]
+    reason = chain.ledger.check_content(block)
+    if reason is None and _too_large(block, chain, parameters):
+        reason = "too_large"
+    if len(memo) > 4096:
+        memo.clear()
+    memo[block.id] = (block, parameters, reason)
+    return reason
+
+
+def _too_large(block: Block, chain: Chain, parameters: ConsensusParameters) -> bool:
     """Say whether a block of sound content exceeds what a leader may put in."""
     ledger, transactions = chain.ledger, 0
     if block.payload:

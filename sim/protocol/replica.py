@@ -25,7 +25,7 @@ from sim.protocol.messages import (
     Proposal,
     TimeoutMessage,
 )
-from sim.protocol.pacemaker import ConsensusParameters, leader, members
+from sim.protocol.pacemaker import ConsensusParameters, View, Views, leader, look_at, members
 from sim.protocol.sync import ANYTHING, Sync, answer, check_response, concerns
 from sim.protocol.types import (
     QC,
@@ -41,8 +41,7 @@ from sim.protocol.types import (
 EARLY_MESSAGES = 512
 """Messages of the next epoch kept until its proof is here."""
 CERTIFICATES_COMPARED = 64
-"""Views whose certificate is kept, to convict who signs another one."""
-LEADERS_KEPT = 1_024
+"""Views whose certificate is kept at least, to convict who signs another one."""
 
 
 class Replica:
@@ -84,18 +83,17 @@ class Replica:
     def _join_epoch(self) -> None:
         self.epoch = self.chain.epoch.epoch
         self.is_member = self.chain.epoch.weights.weights[self.me] > 0
-        self._leaders: dict[int, ValidatorId] = {}
+        memo = self.chain.epoch.memo
+        self._views: Views = memo.setdefault(("views", self.parameters), {})
         self._by_view: dict[int, QC] = {}
 
     def leader(self, view: int) -> ValidatorId:
         """Name the leader of a view of the present epoch."""
-        known = self._leaders.get(view)
-        if known is None:
-            known = leader(self.chain.epoch, view, self.parameters.leader)
-            if len(self._leaders) >= LEADERS_KEPT:
-                self._leaders.clear()
-            self._leaders[view] = known
-        return known
+        return self._at(view).leader
+
+    def _at(self, view: int) -> View:
+        views = self._views
+        return views.get(view) or look_at(views, view, self.chain.epoch, self.parameters)
 
     # What a subclass adds
 
@@ -118,15 +116,19 @@ class Replica:
         `formed`: this validator's collector made it, so nobody else has it yet.
         """
         chain = self.chain
-        if qc.view and chain.tree.certificate(qc.block) is not None:
+        view = qc.view
+        if view and chain.tree.certificate(qc.block) is not None:
             return qc.epoch == self.epoch
         reason = chain.check(qc)
         if reason is not None:
             out.append(Rejected(sender, "certificate", reason))
             return False
         old = chain.epoch
-        if qc.view:
+        if view and self._by_view.setdefault(view, qc) is not qc:
             self._compare(qc, out)
+        if len(self._by_view) > 2 * CERTIFICATES_COMPARED:
+            newest = sorted(self._by_view)[-CERTIFICATES_COMPARED:]
+            self._by_view = {view: self._by_view[view] for view in newest}
         if chain.adopt(qc, out) == "unknown_block":
             self.sync.ask(sender, qc.block, chain, self._now_ns, out)
         if chain.conflict is not None:
@@ -294,10 +296,10 @@ class Replica:
 
     def _complete(self, sender: ValidatorId, block: Block, out: list[Effect]) -> None:
         """Take up the certificate and the proposal that waited for `block`."""
-        waiting = self.chain.pending.get(block.id)
+        waiting = self.chain.pending.get(block.id) if self.chain.pending else None
         if waiting is not None:
             self._take_certificate(sender, waiting, out)
-        orphan = self.sync.orphans.pop(block.id, None)
+        orphan = self.sync.orphans.pop(block.id, None) if self.sync.orphans else None
         if orphan is not None:
             self._receive(*orphan, out)
 
@@ -347,13 +349,11 @@ class Replica:
                 out.append(Broadcast(EvidenceMessage(evidence)))
 
     def _compare(self, qc: QC, out: list[Effect]) -> None:
-        """Hold a new certificate against the one of its view that was seen before, if any."""
-        twin = self._by_view.setdefault(qc.view, qc)
+        """Hold a certificate against the one of its view that was seen before."""
+        twin = self._by_view[qc.view]
         if twin.block != qc.block:
             for evidence in accountability.double_votes(twin, qc):
                 self._accuse(evidence, out, tell=False)
-        if len(self._by_view) > CERTIFICATES_COMPARED:
-            del self._by_view[min(self._by_view)]
 
     def _answer_conflict(self, out: list[Effect]) -> None:
         """Convict whoever made two conflicting commits possible."""

@@ -12,6 +12,8 @@ from sim.protocol.effects import PersistentState
 from sim.protocol.evidence import vote_rule
 from sim.protocol.types import QC, Block, Timeout, ValidatorId, Vote
 
+_new = tuple.__new__
+
 
 class SafetyRules:
     """Sign votes, timeouts and proposals of one epoch, each view at most once."""
@@ -38,9 +40,9 @@ class SafetyRules:
             self.last_timeout = state.last_timeout
 
     def state(self, high_qc: QC) -> PersistentState:
-        return PersistentState(
-            self._epoch, self.last_voted_view, self.last_proposed_view, high_qc, self.last_timeout
-        )
+        # Without the constructor of a named tuple: a vote is cast n times a view.
+        views = (self.last_voted_view, self.last_proposed_view)
+        return _new(PersistentState, (self._epoch, *views, high_qc, self.last_timeout))
 
     def refusal(self, block: Block) -> str | None:
         """Say why `block` gets no vote: voted_or_timed_out, or what the TC rule says."""
@@ -54,7 +56,7 @@ class SafetyRules:
         if reason is not None:
             raise ValueError(f"no vote in view {block.view}: {reason}")
         self.last_voted_view = block.view
-        return Vote(block.epoch, block.view, block.id, self._me)
+        return _new(Vote, (block.epoch, block.view, block.id, self._me, b""))
 
     def timeout(self, view: int, high_qc: QC) -> Timeout:
         """Give up on `view`: no vote at or below it any more. Said again, it says the same."""

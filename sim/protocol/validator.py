@@ -9,9 +9,6 @@ timeouts), with weights and quorum pinned by epoch (sim.protocol.epochs).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from sim.protocol.accountability import stale_timeouts
 from sim.protocol.effects import (
     Broadcast,
@@ -25,6 +22,7 @@ from sim.protocol.effects import (
     RequestPayload,
     Send,
     SetTimer,
+    TimeoutCertified,
     ViewChanged,
 )
 from sim.protocol.events import (
@@ -38,7 +36,6 @@ from sim.protocol.events import (
     TimerFired,
 )
 from sim.protocol.evidence import double_proposal, double_vote, tc_rule, vote_rule
-from sim.protocol.ledger import Ledger
 from sim.protocol.messages import (
     BlocksRequest,
     CertificateRequest,
@@ -61,13 +58,8 @@ from sim.protocol.multi_signature import (
     VoteCollector,
     bitmap_weight,
 )
-from sim.protocol.pacemaker import (
-    VIEWS_AHEAD,
-    VIEWS_BEHIND,
-    ConsensusParameters,
-    Pacemaker,
-)
-from sim.protocol.proposing import assemble, too_large
+from sim.protocol.pacemaker import VIEWS_AHEAD, VIEWS_BEHIND, Pacemaker
+from sim.protocol.proposing import assemble, refusal
 from sim.protocol.replica import Replica
 from sim.protocol.safety import SafetyRules
 from sim.protocol.sync import ANYTHING, concerns
@@ -79,35 +71,32 @@ BLOCKS_COMPARED = 4
 """Certified blocks against which the timeouts of a TC are held."""
 BROKEN_BLOCKS = 16
 """Proposals against the TC rule that are remembered, to convict who votes for them."""
+_new = tuple.__new__
+_METHODS: dict[type, str] = {
+    MessageReceived: "_on_unverified",
+    TimerFired: "_on_timer",
+    PayloadReady: "_on_payload",
+    BlocksReceived: "_on_blocks",
+    Restarted: "_on_restarted",
+    Started: "_on_started",
+    OperationSubmitted: "_on_submitted",
+    VoteMessage: "_on_vote",
+    Proposal: "_on_proposal",
+    TimeoutMessage: "_on_timeout",
+    TimeoutCertificateMessage: "_on_timeout_certificate",
+    CertificateRequest: "_on_certificate_request",
+    CertificateResponse: "_on_certificate",
+    EpochProofMessage: "_on_epoch_proof",
+    LateVotes: "_on_late_votes",
+    EvidenceMessage: "_on_evidence",
+    OperationMessage: "_on_operation",
+    BlocksRequest: "_on_blocks_request",
+}
+"""By type of what came: the method that takes it."""
 
 
 class Validator(Replica):
     """Vote, time out and lead. `handle` is total: whatever others do, it answers with effects."""
-
-    def __init__(self, me: ValidatorId, parameters: ConsensusParameters, ledger: Ledger) -> None:
-        super().__init__(me, parameters, ledger)
-        self._events: dict[type, Callable[[Any, list[Effect]], None]] = {
-            MessageReceived: self._on_unverified,
-            TimerFired: self._on_timer,
-            PayloadReady: self._on_payload,
-            BlocksReceived: self._on_blocks,
-            Restarted: self._on_restarted,
-            Started: self._on_started,
-            OperationSubmitted: self._on_submitted,
-        }
-        self._messages: dict[type, Callable[[ValidatorId, Any, list[Effect]], None]] = {
-            VoteMessage: self._on_vote,
-            Proposal: self._on_proposal,
-            TimeoutMessage: self._on_timeout,
-            TimeoutCertificateMessage: self._on_timeout_certificate,
-            CertificateRequest: self._on_certificate_request,
-            CertificateResponse: self._on_certificate,
-            EpochProofMessage: self._on_epoch_proof,
-            LateVotes: self._on_late_votes,
-            EvidenceMessage: self._on_evidence,
-            OperationMessage: self._on_operation,
-            BlocksRequest: self._on_blocks_request,
-        }
 
     def handle(self, event: Event, now_ns: int) -> list[Effect]:
         """Take one event at local time `now_ns` and return what to do, in order.
@@ -120,9 +109,9 @@ class Validator(Replica):
             return out
         self._now_ns = now_ns
         if type(event) is MessageReceived and event.verified:
-            self._messages[type(event.message)](event.sender, event.message, out)
+            self._receive(event.sender, event.message, out)
         else:
-            self._events[type(event)](event, out)
+            getattr(self, _METHODS[type(event)])(event, out)
         return out
 
     def _forget_volatile(self) -> None:
@@ -194,7 +183,7 @@ class Validator(Replica):
         out.append(Rejected(event.sender, concerns(event.message), "invalid_signature"))
 
     def _receive(self, sender: ValidatorId, message: Message, out: list[Effect]) -> None:
-        self._messages[type(message)](sender, message, out)
+        getattr(self, _METHODS[type(message)])(sender, message, out)
 
     def _on_timer(self, event: TimerFired, out: list[Effect]) -> None:
         epoch, number, purpose = event.timer_id
@@ -232,16 +221,22 @@ class Validator(Replica):
 
     def _enter(self, view: int, reason: str, out: list[Effect]) -> None:
         """Move to `view`, set its timer, and lead it if it is this validator's."""
+        known = self._at(view)
+        certified = reason == "certificate"
         self.view = view
-        self._pacemaker.enter(view, progress=reason in ("certificate", "epoch"))
-        out.append(ViewChanged(self.epoch, view, reason))
+        self._pacemaker.enter(view, progress=certified or reason == "epoch")
+        out.append(known.entered if certified else ViewChanged(self.epoch, view, reason))
         if self._collectors:
             self._forward_late(view, out)
         if len(self._proposals) > 2 * VIEWS_BEHIND:
             self._proposals = {v: b for v, b in self._proposals.items() if v >= view - VIEWS_BEHIND}
         if self.is_member:
-            out.append(SetTimer((self.epoch, view, "view"), self._pacemaker.delay_ns()))
-            self._lead(out)
+            if certified:
+                out.append(known.timer)
+            else:
+                out.append(SetTimer((self.epoch, view, "view"), self._pacemaker.delay_ns()))
+            if known.leader == self.me:
+                self._lead(out)
 
     def _forward_late(self, view: int, out: list[Effect]) -> None:
         """Hand votes that came after their certificate to the next leaders; drop old collectors.
@@ -274,24 +269,20 @@ class Validator(Replica):
 
     def _on_proposal(self, sender: ValidatorId, message: Proposal, out: list[Effect]) -> None:
         block = message.block
+        tree = self.chain.tree
         if block.epoch != self.epoch:
             self._other_epoch(sender, message, block.epoch, out)
             return
-        if block.id in self.chain.tree:
-            return
-        if not self._sound(sender, block, out):
+        if block.id in tree or not self._sound(sender, block, out):
             return
         if not self._take_certificate(sender, block.justify, out):
             return
         if block.tc is not None and not self._take_tc(sender, block.tc, out):
             return
-        if block.parent not in self.chain.tree:
+        if block.parent not in tree:
             self.sync.keep_orphan(sender, message, out)
             return
-        reason = self.chain.check_content(block)
-        if reason is None and too_large(block, self.chain, self.parameters):
-            reason = "too_large"
-        reason = reason or self.chain.insert(block, out)
+        reason = refusal(block, self.chain, self.parameters) or self.chain.insert(block, out)
         if reason is not None:
             out.append(Rejected(sender, "proposal", reason))
             return
@@ -301,13 +292,12 @@ class Validator(Replica):
 
     def _sound(self, sender: ValidatorId, block: Block, out: list[Effect]) -> bool:
         """Check who proposed and on what; convict a second proposal of a view."""
-        view = block.view
-        reason = None
+        view, reason = block.view, None
         if view < 1 or block.proposer != self.leader(view):
             reason = "not_the_leader"
         elif self.view - VIEWS_BEHIND <= view <= self.view + VIEWS_AHEAD:
             first = self._proposals.setdefault(view, block)
-            if first.id != block.id:
+            if first is not block and first.id != block.id:
                 self._accuse(double_proposal(first, block), out, tell=True)
         if reason is None:
             reason = vote_rule(block)
@@ -351,8 +341,8 @@ class Validator(Replica):
 
     def _vote(self, block: Block, out: list[Effect]) -> None:
         vote = self._safety.vote(block)
-        out.append(Persist(self._safety.state(self.chain.high_qc)))
-        out.append(Send(self.leader(block.view + 1), VoteMessage(vote)))
+        out.append(_new(Persist, (self._safety.state(self.chain.high_qc),)))
+        out.append(_new(Send, (self.leader(block.view + 1), _new(VoteMessage, (vote,)))))
 
     def _on_vote(self, sender: ValidatorId, message: VoteMessage, out: list[Effect]) -> None:
         vote = message.vote
@@ -379,7 +369,7 @@ class Validator(Replica):
             self._accuse(double_vote(result.first, result.second), out, tell=True)
         elif type(result) is RejectedVote and result.reason != "late":
             out.append(Rejected(sender, "vote", result.reason))
-        if vote.block in self._broken:
+        if self._broken and vote.block in self._broken:
             evidence = tc_rule(vote, self._broken[vote.block])
             if evidence is not None:
                 self._accuse(evidence, out, tell=True)
@@ -414,7 +404,9 @@ class Validator(Replica):
         if type(result) is RejectedVote:
             out.append(Rejected(sender, "timeout", result.reason))
         elif type(result) is AcceptedTimeout and result.certificate is not None:
-            self._take_tc(sender, result.certificate, out)
+            tc = result.certificate
+            out.append(TimeoutCertified(tc, self._pacemaker.weight(tc.view)))
+            self._take_tc(sender, tc, out)
         elif self.is_member and self._pacemaker.joins(timeout.view):
             last = self._safety.last_timeout
             if last is None or last.view < timeout.view:

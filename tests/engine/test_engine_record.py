@@ -184,7 +184,6 @@ def test_metrics_are_what_the_tables_say(done: Ran) -> None:
     assert done.metric("consensus_bytes") == sum(r["bytes"] for r in delivered)
 
 
-@pytest.mark.xfail(reason="cores show no timeout certificates to observers", strict=True)
 def test_timeouts_have_their_certificates(tmp_path: Path) -> None:
     """A view that everyone left by timeout was left by a timeout certificate."""
     done = ran(

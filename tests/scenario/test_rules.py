@@ -10,6 +10,7 @@ import pytest
 from sim.record.summary import METRICS as MEASURED
 from sim.scenario.checks import DURATION_METRICS, METRICS
 from sim.scenario.exposure import liveness_limit_ppm, safety_limit_ppm
+from sim.scenario.errors import ScenarioErrors
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
 from sim.scenario.offered import offered
@@ -173,3 +174,9 @@ def test_expecting_more_than_is_offered_is_warned_of(
 def test_committed_scenarios_ask_for_what_is_on_offer(name: str) -> None:
     warnings = warnings_of(load_scenario(ROOT / "scenarios" / f"{name}.yaml"))
     assert [warning for warning in warnings if not warning.startswith("weights.cap")] == []
+
+
+def test_shared_lanes_are_refused_while_agents_use_the_links() -> None:
+    with pytest.raises(ScenarioErrors, match=r"network\.lanes: `shared` lends validators"):
+        load_scenario(ROOT / "scenarios" / "smoke.yaml", ["network.lanes=shared"])
+    load_scenario(ROOT / "scenarios" / "seven_nodes.yaml", ["network.lanes=shared"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from sim.engine.loop import Loop
 from sim.engine.node import Node
@@ -81,7 +81,11 @@ class Driver:
             Persist: self._persist,
             RequestPayload: self._request_payload,
             RequestBlocks: self._request_blocks,
+            Certified: self._certified,
+            Dropped: self._dropped,
         }
+        for kind in get_args(Observation):
+            self._actions.setdefault(kind, self._observed)
         self._sizes: dict[type, int] = {}
         self._answers: deque[tuple[Node, Event]] = deque()
 
@@ -109,7 +113,7 @@ class Driver:
         if type(message) is BlocksResponse:
             event = BlocksReceived(sender, message, verified)
         else:
-            event = MessageReceived(sender, message, verified)
+            event = tuple.__new__(MessageReceived, (sender, message, verified))
         if not doubted:
             copy.event = event
         return event
@@ -138,11 +142,7 @@ class Driver:
                     self._hold_back(node, held)
         actions = self._actions
         for effect in effects:
-            action = actions.get(type(effect))
-            if action is not None:
-                action(node, effect)
-            else:
-                self._observed(node, effect)
+            actions[type(effect)](node, effect)
 
     def _hold_back(self, node: Node, held: Later) -> None:
         release = self.env._now + held.delay_ns
@@ -156,25 +156,35 @@ class Driver:
     # -- effects out --------------------------------------------------------------------------
 
     def _observed(self, node: Node, effect: Any) -> None:
-        if type(effect) is Certified:
-            # Who collected a certificate has verified its signatures one by one.
-            self.transport.remember(node, ((effect.qc.id(), 0),))
-        elif type(effect) is Dropped and effect.refs:
+        self.observe(node.id, self.env._now, effect)
+
+    def _certified(self, node: Node, effect: Certified) -> None:
+        # Who collected a certificate has verified its signatures one by one.
+        self.transport.remember(node, ((effect.qc.id(), 0),))
+        self.observe(node.id, self.env._now, effect)
+
+    def _dropped(self, node: Node, effect: Dropped) -> None:
+        if effect.refs:
             self.payload.give_back(node.id, effect.refs)
         self.observe(node.id, self.env._now, effect)
 
     def _send(self, node: Node, effect: Send) -> None:
-        message, ready = self._signed(node, effect.message)
-        if effect.to == node.id:
+        to, message = effect
+        ready: int = self.env._now
+        if self.edge.owes(node.id, message):
+            message, ready = self._signed(node, message)
+        if to == node.id:
             self.transport.loop_back(node, message, ready)
             return
         size = self._size(message)
         if type(message) is Proposal:
             self.proposed(message, self.env._now, size)
-        self.transport.send(node, effect.to, message, size, ready)
+        self.transport.send(node, to, message, size, ready)
 
     def _broadcast(self, node: Node, effect: Broadcast) -> None:
-        message, ready = self._signed(node, effect.message)
+        message, ready = effect.message, self.env._now
+        if self.edge.owes(node.id, message):
+            message, ready = self._signed(node, message)
         size = self._size(message)
         if type(message) is Proposal:
             self.proposed(message, self.env._now, size)
@@ -191,9 +201,7 @@ class Driver:
         return size
 
     def _signed(self, node: Node, message: Message) -> tuple[Message, int]:
-        """Sign what is the sender's own and not yet signed; charge its computer for it."""
-        if not self.edge.owes(node.id, message):
-            return message, self.env._now
+        """Sign what its sender owes; charge its computer for it."""
         return self.edge.sign(node.id, message), self.transport.sign(node)
 
     def _set_timer(self, node: Node, effect: SetTimer) -> None:
@@ -201,13 +209,14 @@ class Driver:
 
         One SimPy event a purpose counts at a time: when it fires early it is scheduled again.
         """
-        purpose = effect.timer_id[2]
-        due = self.env._now + effect.delay_ns
+        timer_id, delay_ns = effect
+        purpose = timer_id[2]
+        due = self.env._now + delay_ns
         pending = node.timers.get(purpose)
         if pending is None or pending[2] > due:
-            self._schedule_timer(node, effect.timer_id, due)
+            self._schedule_timer(node, timer_id, due)
         else:
-            node.timers[purpose] = (effect.timer_id, due, pending[2])
+            node.timers[purpose] = (timer_id, due, pending[2])
 
     def _schedule_timer(self, node: Node, timer_id: tuple[int, int, str], due: int) -> None:
         node.timers[timer_id[2]] = (timer_id, due, due)

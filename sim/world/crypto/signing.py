@@ -18,7 +18,7 @@ from sim.protocol.messages import (
     signed_statements,
     with_signatures,
 )
-from sim.protocol.types import Operation
+from sim.protocol.types import Operation, Vote
 from sim.world.crypto.signer import Signer
 
 MARK = b"\x01"
@@ -55,7 +55,9 @@ class Edge:
         if self._owned:
             self._note(me, message)
         if type(message) is VoteMessage:
-            return VoteMessage(message.vote._replace(signature=MARK))
+            vote = message.vote
+            signed = (vote.epoch, vote.view, vote.block, vote.voter, MARK)
+            return tuple.__new__(VoteMessage, (tuple.__new__(Vote, signed),))
         if type(message) is TimeoutMessage:
             return message._replace(timeout=message.timeout._replace(signature=MARK))
         return message

@@ -9,8 +9,8 @@ import pytest
 
 from sim.record.summary import METRICS as MEASURED
 from sim.scenario.checks import DURATION_METRICS, METRICS
-from sim.scenario.exposure import liveness_limit_ppm, safety_limit_ppm
 from sim.scenario.errors import ScenarioErrors
+from sim.scenario.exposure import liveness_limit_ppm, safety_limit_ppm
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
 from sim.scenario.offered import offered

@@ -8,6 +8,7 @@ its length first, and nothing has two encodings, so that equal messages are equa
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -190,7 +191,14 @@ def many(shape: Shape) -> Shape:
 
 
 def record(make: Callable[..., Any], **fields: Shape) -> Shape:
-    """The named fields in the order given; no names, no length."""
+    """The named fields in the order given; no names, no length.
+
+    Errors: TypeError unless these are all the fields that `make` takes: one with a default would
+    be lost on the wire without a word.
+    """
+    taken = tuple(inspect.signature(make).parameters)
+    if sorted(taken) != sorted(fields):
+        raise TypeError(f"{make.__name__} takes {', '.join(taken)}, not {', '.join(fields)}")
 
     def write(value: Any, out: bytearray, depth: int) -> None:
         for name, shape in fields.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 from typing import Any, get_args
 
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from sim.live.codec import (
     MAX_BLOCK_DEPTH,
     MAX_ITEMS,
+    NUMBER,
     Refused,
     decode,
     decode_state,
     encode,
     encode_state,
+    record,
 )
 from sim.live.wire import LENGTH_BYTES
 from sim.protocol.effects import PersistentState
@@ -72,6 +75,16 @@ def reason_of(data: bytes) -> str:
 
 def test_every_message_type_has_a_code_and_a_strategy() -> None:
     assert set(BY_KIND) == set(get_args(Message))
+
+
+def test_no_field_is_forgotten() -> None:
+    """A field with a default that the format left out would vanish on the wire."""
+    with pytest.raises(TypeError, match="takes epoch, view, block"):
+        record(Vote, epoch=NUMBER, view=NUMBER)
+    # These two are written by hand.
+    taken = [list(signature(made).parameters) for made in (QC, TC)]
+    assert taken[0] == ["epoch", "view", "block", "signers", "signatures"]
+    assert taken[1] == ["epoch", "view", "timeouts"]
 
 
 @pytest.mark.parametrize("kind", list(BY_KIND), ids=lambda kind: kind.__name__)

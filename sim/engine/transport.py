@@ -65,6 +65,7 @@ class Copy:
     """What all copies of one transmission share. `sender`: whose message it is.
 
     `work_ns`: what decoding and loose signatures cost a receiver; certificates come on top.
+    `risk`: draws of the loss hash below this can have lost a packet on the worst of all paths.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class Copy:
         "flow",
         "message",
         "relay",
+        "risk",
         "sender",
         "size_bytes",
         "verified",
@@ -88,6 +90,7 @@ class Copy:
         work_ns: int,
         flow: Flow,
         relay: Relay | None = None,
+        risk: int = 0,
     ) -> None:
         self.sender = sender
         self.message = message
@@ -97,6 +100,7 @@ class Copy:
         self.flow = flow
         self.relay = relay
         self.verified = True
+        self.risk = risk
         self.event: Any = None
         """What the receivers' cores are told: the same for all, made once by who delivers."""
 
@@ -148,8 +152,8 @@ class Transport:
         self._meter = meter
         self._own = Flow(1)
         """Where messages to oneself are counted: nowhere."""
-        self._statements: dict[type, tuple[int, Flow]] = {}
-        """Work and flow of messages that are one statement: all of a kind are equal."""
+        self._statements: dict[type, tuple[int, Flow, int]] = {}
+        """Work, flow and risk of messages that are one statement: all of a kind are equal."""
         self._deliver = deliver
         self._delay_key = chance.key("validators/delay")
         self._order_key = chance.key("validators/broadcast-order")
@@ -166,8 +170,8 @@ class Transport:
         """By attempts in vain: what `CostModel.sign_ns` draws, looked up."""
         self._regions = np.array([node.region for node in nodes], dtype=np.int64)
         self._loss = tables.loss_ppb.tolist()
-        self._lossless = not tables.loss_ppb.any()
-        self._plain = self._lossless and links.idle
+        self._worst_loss = int(tables.loss_ppb.max())
+        self._ruled = not links.idle
         self._region_count = meter.regions
         self._on_arrival = (self._arrive,)
         self._on_received = (self._received,)
@@ -187,14 +191,15 @@ class Transport:
     ) -> Copy:
         fixed = self._statements.get(type(message))
         if fixed is not None:
-            return Copy(sender, message, size_bytes, _ONE, fixed[0], fixed[1], relay)
+            return Copy(sender, message, size_bytes, _ONE, fixed[0], fixed[1], relay, fixed[2])
         load = load_of(message)
         costs = self.costs
         work = load.loose * costs.verify_ns + costs.decode_ns(size_bytes)
         flow = self._meter.flow(message)
+        risk = self._worst_loss * -(-size_bytes // _PACKET_BYTES) << _LOSS_BITS
         if type(message) in (VoteMessage, TimeoutMessage):
-            self._statements[type(message)] = (work, flow)
-        return Copy(sender, message, size_bytes, load, work, flow, relay)
+            self._statements[type(message)] = (work, flow, risk)
+        return Copy(sender, message, size_bytes, load, work, flow, relay, risk)
 
     def loop_back(self, node: Node, message: Message, ready_ns: int) -> None:
         """Hand `node` its own message once it is signed: nothing is sent, nothing verified."""
@@ -273,14 +278,13 @@ class Transport:
         flow.offered[pair] += 1
         flow.offered_bytes[pair] += size
         event = Delivery(target, pair, copy, self._on_arrival)
-        if not self._plain:
-            if not self._lossless:
-                delay += self._retransmission(source, target, size, delay, bits)
-            if not self.links.idle:
-                judged = self._judged(event, source, departed, delay, bits)
-                if judged is None:
-                    return
-                delay = judged
+        if (bits & _LOSS_MASK) * 1_000_000_000 < copy.risk:
+            delay += self._retransmission(source, target, size, delay, bits)
+        if self._ruled:
+            judged = self._judged(event, source, departed, delay, bits)
+            if judged is None:
+                return
+            delay = judged
         env = self.env
         arrival = departed + delay + target.downlink.service_ns(size)
         env.schedule(event, NORMAL, arrival - env._now)

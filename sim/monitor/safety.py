@@ -101,7 +101,7 @@ class CommitMonotonicity(Monitor):
         self._parents: dict[BlockId, BlockId | None] = {}
 
     def handlers(self) -> Mapping[type, Handler]:
-        return {Committed: self._committed, Reconciled: self._reconciled}
+        return {Committed: self.committed, Reconciled: self._reconciled}
 
     def restarted(self, node: int) -> None:
         """Let the next commit of a validator be at any height."""
@@ -110,7 +110,8 @@ class CommitMonotonicity(Monitor):
     def _reconciled(self, node: int, now_ns: int, seen: Reconciled) -> None:
         self.restarted(node)
 
-    def _committed(self, node: int, now_ns: int, seen: Committed) -> None:
+    def committed(self, node: int, now_ns: int, seen: Committed) -> None:
+        """Judge a commit by the one of this validator before it."""
         last = self._last[node]
         self._last[node] = seen
         since_ns, self._times[node] = self._times[node], now_ns

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sim.monitor.base import Handler, Monitor, Violation
+from sim.monitor.base import KEEP, Handler, Monitor, Violation
 from sim.monitor.progress import Liveness, NoLostMessage, SupplyConservation
 from sim.monitor.safety import (
     Accountability,
@@ -21,7 +21,7 @@ from sim.monitor.safety import (
     PinnedParameters,
     Validity,
 )
-from sim.protocol.effects import Observation
+from sim.protocol.effects import Committed, Observation
 
 
 class Watch:
@@ -64,14 +64,28 @@ class Watch:
             self.monitors.append(self._liveness)
         self._believed = _routes(self.monitors)
         self._doubted = _routes([m for m in self.monitors if not m.honest_only])
+        self._shown: dict[int, tuple[Committed, int]] = {}
+        """By height: what was shown first, and who did. What looks at content alone knows it."""
         self._of = [
             self._believed if honest >> node & 1 else self._doubted for node in range(validators)
         ]
 
     def observe(self, node: int, now_ns: int, observation: Observation) -> None:
         """Show one observation of one validator."""
-        for handler in self._of[node].get(type(observation), ()):
-            handler(node, now_ns, observation)
+        routes = self._of[node]
+        if type(observation) is Committed and routes is self._believed:
+            # Validators that derive one ledger may show one object: only the first is news.
+            shown = self._shown
+            first = shown.setdefault(observation.height, (observation, node))
+            if first[0] is observation and first[1] != node:
+                self._monotonicity.committed(node, now_ns, observation)
+                return
+            if len(shown) > KEEP:
+                del shown[next(iter(shown))]
+        handlers = routes.get(type(observation))
+        if handlers is not None:
+            for handler in handlers:
+                handler(node, now_ns, observation)
 
     def restarted(self, node: int, now_ns: int, *, amnesia: bool = False) -> None:
         """A validator came back: its next commit may be at any height.

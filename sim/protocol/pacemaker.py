@@ -83,10 +83,9 @@ def leader(parameters: EpochParameters, view: int, kind: str) -> ValidatorId:
         everyone = members(parameters)
         offset = int.from_bytes(digest("turn", parameters.beacon)[:8], "big")
         return everyone[(offset + view) % len(everyone)]
-    memo = parameters.memo
-    sums: tuple[int, ...] | None = memo.get("cumulative")
+    sums: tuple[int, ...] | None = parameters.memo.get("cumulative")
     if sums is None:
-        sums = memo["cumulative"] = tuple(accumulate(parameters.weights.weights))
+        sums = parameters.memo["cumulative"] = tuple(accumulate(parameters.weights.weights))
     draw = digest("leader", parameters.beacon, parameters.epoch, view)
     point = (int.from_bytes(draw[:16], "big") * parameters.weights.total) >> 128
     return bisect_right(sums, point)

@@ -38,7 +38,8 @@ def _encode(value: object) -> bytes:
     if kind is bytes:
         return b"b" + len(value).to_bytes(4, "big") + value  # type: ignore[arg-type, operator]
     if isinstance(value, tuple):
-        return b"t" + len(value).to_bytes(4, "big") + b"".join(map(_encode, value))
+        parts = [_NUMBERS.get(v) or _encode(v) for v in value]
+        return b"t" + len(value).to_bytes(4, "big") + b"".join(parts)
     if value is None:
         return b"n"
     if kind is str:

@@ -82,14 +82,15 @@ def _prefetch(typing: Any, array: Any, index: Any) -> Any:
     """Ask for the cache line of array[index]; never waits, never fails."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        tools: Any = cgutils
         kind = signature.args[0]
         view = context.make_array(kind)(context, builder, arguments[0])
-        place = cgutils.get_item_pointer(
+        place = tools.get_item_pointer(
             context, builder, kind, view, [arguments[1]], wraparound=False
         )
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         shape = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        call = cgutils.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0")
+        call = tools.get_or_insert_function(builder.module, shape, "llvm.prefetch.p0")
         # For reading, to be kept in all levels, data.
         builder.call(call, [builder.bitcast(place, byte), word(0), word(3), word(1)])
         return context.get_dummy_value()
@@ -97,13 +98,12 @@ def _prefetch(typing: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
-if config.DISABLE_JIT:
+def _no_prefetch(array: Any, index: Any) -> None:
+    """Do nothing: interpreted kernels have no use for it."""
 
-    def prefetch(array: Any, index: int) -> None:
-        """Do nothing: interpreted kernels have no use for it."""
 
-else:
-    prefetch = intrinsic(_prefetch)
+_settings: Any = config
+prefetch: Any = _no_prefetch if _settings.DISABLE_JIT else intrinsic(_prefetch)
 
 SLOT = (1 << 32) - 1
 """The part of a key that is a slot."""
@@ -482,8 +482,9 @@ def alias_columns(scaled: Any, threshold: Any, alias: Any) -> None:
         alias[small[i]] = small[i]
 
 
-def alias_table(probabilities: NDArray[np.float64]) -> tuple[I64, NDArray[np.int32]]:
-    """Build an alias table: draw column i uniformly, take i if 32 bits < threshold[i].
+def alias_table(probabilities: NDArray[np.float64]) -> I64:
+    """Build an alias table of threshold << 31 | alias: draw column i uniformly, take i if 32 bits
+    < threshold[i], else alias[i]. Columns are fewer than 2**31.
 
     Source: M. Vose, "A linear algorithm for generating random numbers with a given
     distribution", IEEE Trans. Software Eng. 17(9), 1991.
@@ -492,4 +493,4 @@ def alias_table(probabilities: NDArray[np.float64]) -> tuple[I64, NDArray[np.int
     threshold = np.empty(count, dtype=np.int64)
     alias = np.empty(count, dtype=np.int32)
     alias_columns(probabilities * count, threshold, alias)
-    return threshold, alias
+    return (threshold << 31) | alias

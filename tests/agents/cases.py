@@ -207,6 +207,25 @@ def _station(draw: DrawFn, scale: int) -> p.Station:
     )
 
 
+def drill(parameters: p.PlaneParameters) -> list[tuple[int, Any]]:
+    """Everything that can go wrong, once, so that no case set does without it (ms, change)."""
+    everyone = tuple(range(len(parameters.node_region)))
+    first, last = parameters.gateways[0], parameters.gateways[-1]
+    links = {"sources": everyone, "targets": everyone}
+    return [
+        (200, changes.Throttle(node=last, service_ppm=4 * PPM, links_ppm=3 * PPM)),
+        (310, changes.LinkChange(**links, extra_delay_ns=3 * MS, extra_loss_ppb=200_000_000)),
+        (480, changes.LinkChange(**links, blocked=True)),
+        (560, changes.LinkChange(**links)),
+        (600, changes.NodeDown(first)),
+        (750, changes.NodeUp(first)),
+        (760, changes.Throttle(node=last)),
+        (850, changes.Surge(3 * PPM)),
+        (1_050, changes.NodeDown(last)),
+        (1_120, changes.NodeUp(last)),
+    ]
+
+
 @st.composite
 def cases(draw: DrawFn) -> Case:
     """Draw a plane with a script of faults and commits."""
@@ -246,6 +265,8 @@ def cases(draw: DrawFn) -> Case:
     )
     faults = draw(st.lists(st.tuples(time_ms, fault), min_size=2, max_size=9))
     asks = draw(st.lists(st.tuples(time_ms, node), min_size=3, max_size=12))
+    if draw(st.booleans()):
+        faults += drill(parameters)
     struck = [
         (t, replace(what, back_ns=what.back_ns + t * MS))
         if isinstance(what, changes.Disconnect)

@@ -179,6 +179,8 @@ def _links(p: PlaneParameters, network: NetworkTables) -> Links:
         median_ns=network.median_ns.copy(),
         spread_ns=network.spread_ns.copy(),
         shape=network.shape.copy(),
+        region_loss_ppb=network.loss_ppb.copy(),
+        special=np.zeros(loss.shape, dtype=np.uint8),
         loss_ppb=np.minimum(loss, PPB),
         extra_ns=np.zeros_like(loss),
     )

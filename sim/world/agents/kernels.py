@@ -158,7 +158,10 @@ def to_egress(m: Any, constants: Any, lines: Any, slot: int, t: int) -> None:
 @inlined
 def lost_on_link(links: Any, a: int, b: int, bits: Any) -> int:
     """Give a link's verdict on a transmission: 0 passes, 1 lost, 2 blocked."""
-    loss = links.loss_ppb[a, b]
+    if links.special[a, b]:
+        loss = links.loss_ppb[a, b]
+    else:
+        loss = links.region_loss_ppb[links.region[a], links.region[b]]
     if loss == 0:
         return 0
     if loss > PPB:
@@ -171,4 +174,4 @@ def link_delay(links: Any, a: int, b: int, bits: Any) -> int:
     """Draw the delay of a transmission that begins now."""
     r, s = links.region[a], links.region[b]
     drawn = jittered64(links.median_ns[r, s], links.spread_ns[r, s], links.shape, bits)
-    return drawn + links.extra_ns[a, b]
+    return drawn + links.extra_ns[a, b] if links.special[a, b] else drawn

@@ -44,6 +44,9 @@ from sim.world.chance import I64, Chance, mix_array
 from sim.world.kernels import push
 from sim.world.network.tables import NetworkTables
 
+_NEAR_S = 4
+"""Seconds between two looks at all sessions for those that end soon."""
+
 
 class AgentPlane:
     """Solve agents' traffic up to a time, ask and tell the rest of the run in between.
@@ -117,9 +120,9 @@ class AgentPlane:
             self._publish()
 
     def _look_near(self, t0: int) -> None:
-        """List the agents that may toggle within this second: a scan of all, once a second."""
+        """List the agents that may toggle within the next seconds: a scan of all, now and then."""
         if self._toggles and t0 >= self._near_until_ns:
-            end_ns = (t0 // SECOND_NS + 1) * SECOND_NS
+            end_ns = (t0 // SECOND_NS + _NEAR_S) * SECOND_NS
             session = self._world.people["session"]
             near = np.flatnonzero(session < (end_ns + 1) << 1).astype(np.int32)
             self._world = self._world._replace(near=near)
@@ -128,7 +131,8 @@ class AgentPlane:
     def _fit(self, cell: Cell) -> None:
         world = self._world
         fresh = len(cell.time_ns) + int(world.thinkers.size[0]) + len(world.near)
-        self._world = fitted(world, fresh, self._payload.awaiting)
+        released = int(world.people["stored"][world.near].sum())
+        self._world = fitted(world, fresh, self._payload.awaiting, released)
 
     def _publish(self) -> None:
         """Put in force what the registry has written up to this grid boundary."""
@@ -205,6 +209,7 @@ class AgentPlane:
         loss = np.minimum(base + change.extra_loss_ppb, PPB)
         links.loss_ppb[pairs] = 2 * PPB if change.blocked else loss
         links.extra_ns[pairs] = change.extra_delay_ns
+        links.special[pairs] = change != LinkChange(sources=change.sources, targets=change.targets)
 
     def _disconnect(self, change: Disconnect) -> None:
         now_ns, people = self._now_ns, self._world.people
@@ -251,7 +256,7 @@ class AgentPlane:
         """Make transactions final at `now_ns`, exactly once: raises ValueError on a second."""
         if self._now_ns - now_ns > GRID_NS or (now_ns - 1) // SECOND_NS < self._ledger.second:
             raise ValueError(f"commit at {now_ns} ns, but the plane is at {self._now_ns} ns")
-        self._world = fitted(self._world, 0, self._payload.awaiting)
+        self._world = fitted(self._world, 0, self._payload.awaiting, 0)
         for ref in refs:
             self._payload.commit(self._world, ref, now_ns)
 

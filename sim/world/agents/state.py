@@ -168,6 +168,9 @@ class Links(NamedTuple):
     median_ns: I64
     spread_ns: I64
     shape: I64
+    region_loss_ppb: I64
+    special: U8
+    """By node pair: 1 where a fault changed the link; only then the next two count."""
     loss_ppb: I64
     """By node pair; above 10**9: blocked."""
     extra_ns: I64
@@ -227,7 +230,7 @@ class World(NamedTuple):
     pairs: I32
     """By gateway x nodes + next hop: the open batch, or -1."""
     near: I32
-    """Agents whose session may toggle within the present second."""
+    """Agents whose session may toggle within the next seconds."""
     keys: I64
     spare: I64
 
@@ -258,7 +261,7 @@ def grown(table: Table, room: int) -> Table:
     left, old = int(table.left[0]), len(table.free)
     if left >= room:
         return table
-    new = max(old * 3 // 2, old + room - left)
+    new = max(old * 2, old + room - left)
     row = aligned_rows(table.row.dtype, new)
     row[:old] = table.row
     free = np.empty(new, dtype=np.int32)
@@ -268,16 +271,17 @@ def grown(table: Table, room: int) -> Table:
     return Table(row, free, np.array([added + left], dtype=np.int64))
 
 
-def fitted(world: World, fresh: int, awaiting: int) -> World:
-    """Make room for a slice that may add `fresh` messages; `awaiting` ones wait for a commit.
+def fitted(world: World, fresh: int, awaiting: int, released: int) -> World:
+    """Make room for a slice that may add `fresh` messages and release `released` stored ones.
 
+    `awaiting` ones wait for their commit and nothing else.
     Each message in flight may need a query, a batch, a sample and a place in any line.
     """
     used = len(world.m.free) - int(world.m.left[0])
     flight = used - int(world.books.kept.sum()) - awaiting + fresh
     m, q, b = grown(world.m, fresh), grown(world.q, flight), grown(world.b, flight)
     lines, keys, books = world.lines, world.keys, world.books
-    longest = max(used + fresh, len(q.free), len(b.free), int(world.thinkers.size[0]))
+    longest = max(flight + released, len(q.free), len(b.free), int(world.thinkers.size[0]))
     if lines.due.shape[1] < longest:
         lines = widened(lines, longest * 3 // 2)
     if len(keys) < longest:

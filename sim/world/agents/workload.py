@@ -1,6 +1,7 @@
 """What agents send: all open-loop arrivals of one grid cell at a time.
 
-Owns: arrival processes, destinations, sizes. A cell's draws depend on (kind, cell) only.
+Owns: arrival processes, destinations, sizes. A cell's draws depend on (kind, cell) only: its
+number of arrivals comes from a stream of that name, the rest is keyed by place in the cell.
 Must not know: who is online (the plane thins by that), gateways, slices.
 """
 
@@ -21,6 +22,15 @@ from sim.world.agents.kinds import (
     MESSAGE,
     PPM,
     REGISTRATION,
+)
+from sim.world.agents.offered.kernels import (
+    PEER,
+    SIZE,
+    SOURCE,
+    THIN,
+    draw_targets,
+    draw_times,
+    draw_uniform,
 )
 from sim.world.agents.parameters import Bursts, ClosedLoop, Diurnal, PlaneParameters, Traffic
 from sim.world.agents.population import (
@@ -69,8 +79,13 @@ class Workload:
             for t in self._open
             if isinstance(t.arrivals, Bursts)
         }
-        self._popularity = {t.kind: self._zipf(t) for t in self._open}
-        self._communities = affine(chance.key("agents/communities"), 0, self._agents)
+        self._keys = {
+            t.kind: np.uint64(chance.key(f"agents/workload/{KINDS[t.kind]}")) for t in self._open
+        }
+        self._alias: dict[int, I64] = {}
+        self._popularity = {t.kind: self._destinations(t) for t in self._open}
+        self._mates = _words(affine(chance.key("agents/communities"), 0, self._agents))
+        self._ranks = _words(affine(chance.key("agents/popularity"), 0, self._agents))
 
     def cell(self, number: int, factor_ppm: int = PPM) -> Cell:
         """Draw the arrivals of cell `number`, at `factor_ppm` of the rates."""
@@ -102,25 +117,29 @@ class Workload:
             senders -= late
         mean = senders * float(peak_nhz) * GRID_NS / _NHZ_NS * (factor_ppm / PPM)
         count = int(rng.poisson(mean))
-        time_ns = rng.integers(1, GRID_NS + 1, count)
-        time_ns += number * GRID_NS
+        key = self._keys[traffic.kind]
+        time_ns = np.empty(count, dtype=np.int64)
+        draw_times(key, number, time_ns)
+        source = np.empty(count, dtype=np.int32)
+        draw_uniform(key, number, SOURCE, late, senders, source)
         # In order of senders: the pairs (time, sender) have the same law, memory likes it better.
-        source = np.sort(rng.integers(late, late + senders, count))
+        source.sort()
         if late:
-            source = self._registration.backward(source)
+            source = self._registration.backward(source).astype(np.int32)
         if isinstance(arrivals, Bursts | Diurnal):
-            keep = rng.random(count) * peak_nhz < self._rates(traffic, time_ns, source)
+            thin = np.empty(count, dtype=np.int64)
+            draw_uniform(key, number, THIN, 0, PPM, thin)
+            keep = thin * (peak_nhz / PPM) < self._rates(traffic, time_ns, source)
             time_ns, source = time_ns[keep], source[keep]
-        target = self._targets(traffic, rng, source)
         size = np.full(len(source), traffic.size_bytes, dtype=np.int32)
         if traffic.size_spread_bytes:
-            extra = rng.integers(0, traffic.size_spread_bytes + 1, len(source))
-            size += extra.astype(np.int32)
+            least, width = traffic.size_bytes, traffic.size_spread_bytes + 1
+            draw_uniform(key, number, SIZE, least, width, size)
         kind = np.full(len(source), traffic.kind, dtype=np.uint8)
-        return time_ns, kind, source.astype(np.int32), target.astype(np.int32), size
+        return time_ns, kind, source, self._targets(traffic, number, source), size
 
     def _rates(
-        self, traffic: Traffic, time_ns: I64, source: NDArray[np.int64]
+        self, traffic: Traffic, time_ns: I64, source: NDArray[np.int32]
     ) -> NDArray[np.float64]:
         """Rate (nHz) at each arrival's time, for thinning (Lewis and Shedler 1979)."""
         arrivals = traffic.arrivals
@@ -136,46 +155,46 @@ class Workload:
         return np.asarray(arrivals.rate_nhz * swing, dtype=np.float64)
 
     def _targets(
-        self, traffic: Traffic, rng: np.random.Generator, source: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        count = len(source)
+        self, traffic: Traffic, number: int, source: NDArray[np.int32]
+    ) -> NDArray[np.int32]:
+        target = np.full(len(source), -1, dtype=np.int32)
+        key = self._keys[traffic.kind]
         if traffic.kind == LOOKUP_CAPABILITY:
-            return rng.integers(0, self._parameters.capabilities, count)
-        if traffic.kind not in (MESSAGE, LOOKUP_ID):
-            return np.full(count, -1, dtype=np.int64)
-        where = traffic.destinations
-        popularity = self._popularity[traffic.kind]
-        if popularity is None:
-            target = rng.integers(0, self._agents, count)
-        else:
-            order, threshold, alias = popularity
-            column = rng.integers(0, self._agents, count)
-            own = rng.integers(0, 1 << 32, count) < threshold[column]
-            target = order.backward(np.where(own, column, alias[column]))
-        if where.community_ppm:
-            place = self._communities.forward(source)
-            first = place - place % where.members
-            width = np.minimum(where.members, self._agents - first)
-            mate = self._communities.backward(
-                first + (rng.integers(0, 1 << 32, count) * width >> 32)
+            draw_uniform(key, number, PEER, 0, self._parameters.capabilities, target)
+        elif traffic.kind in (MESSAGE, LOOKUP_ID):
+            where, popular = self._popularity[traffic.kind]
+            draw_targets(
+                key,
+                number,
+                source,
+                self._region,
+                self._starts,
+                where,
+                self._mates,
+                self._ranks,
+                popular,
+                target,
             )
-            target = np.where(rng.integers(0, PPM, count) < where.community_ppm, mate, target)
-        if where.locality_ppm:
-            region = self._region[source]
-            first = self._starts[region]
-            width = self._starts[region + np.uint8(1)] - first
-            near = first + (rng.integers(0, 1 << 32, count) * width >> 32)
-            target = np.where(rng.integers(0, PPM, count) < where.locality_ppm, near, target)
-        # Nobody writes to itself: the neighbour in the table instead.
-        return np.where(target == source, (source + 1) % self._agents, target)
+        return target
 
-    def _zipf(self, traffic: Traffic) -> tuple[Affine, NDArray[np.int64], NDArray[np.int32]] | None:
-        exponent = traffic.destinations.zipf_exponent_micro / PPM
+    def _destinations(self, traffic: Traffic) -> tuple[I64, I64]:
+        """Return (locality, community, members) and the alias table of popularity, if any."""
+        asked = traffic.destinations
+        where = np.array([asked.locality_ppm, asked.community_ppm, asked.members], dtype=np.int64)
+        exponent = asked.zipf_exponent_micro / PPM
         if traffic.kind not in (MESSAGE, LOOKUP_ID) or exponent == 0:
-            return None
-        weights = np.arange(1, self._agents + 1, dtype=np.float64) ** -exponent
-        threshold, alias = alias_table(weights / weights.sum())
-        return affine(self._chance.key("agents/popularity"), 0, self._agents), threshold, alias
+            return where, np.empty(0, dtype=np.int64)
+        table = self._alias.get(asked.zipf_exponent_micro)
+        if table is None:
+            weights = np.arange(1, self._agents + 1, dtype=np.float64) ** -exponent
+            table = alias_table(weights / weights.sum())
+            self._alias[asked.zipf_exponent_micro] = table
+        return where, table
+
+
+def _words(permutation: Affine) -> I64:
+    words = (permutation.factor, permutation.inverse, permutation.offset)
+    return np.array(words, dtype=np.int64)
 
 
 class BurstTimeline:

@@ -24,7 +24,7 @@ from sim.world.agents.payload.kernels import (
     SIZE,
     collect,
     commit_batch,
-    copy,
+    copy_all,
     copy_time,
     lose_open,
     revoke,
@@ -35,13 +35,14 @@ from sim.world.chance import I64
 from sim.world.kernels import mix64
 
 _FIRST_ROWS = 256
+_COLUMNS = ("batch", "held", "depart", "sender", "handed", "committed", "before")
 
 
 class OpenBatches(NamedTuple):
     """Each node's open batch, and what closes it."""
 
     opened_ns: I64
-    count: I64
+    items: I64
     size: I64
     head: I64
     numbers: I64
@@ -99,8 +100,8 @@ class PayloadBook:
         self._before = np.full(_FIRST_ROWS, -1, dtype=np.int64)
         """Number of the same gateway's batch before, -1: none."""
         self._closed = np.zeros((_FIRST_ROWS, 6), dtype=np.int64)
+        self._newest = np.full(nodes, -1, dtype=np.int64)
         self._nevers = np.full(nodes, NEVER, dtype=np.int64)
-        self._newest: dict[int, int] = {}
         self._numbers: dict[tuple[int, int], int] = {}
         self._refs: list[PayloadRef] = []
         """The reference of each row."""
@@ -124,37 +125,27 @@ class PayloadBook:
         if not count:
             return
         closed = self._closed[:count]
-        for i in np.lexsort((closed[:, FIRST], closed[:, GATEWAY], closed[:, CLOSED])):
-            self._copy(world, closed[i])
+        closed = closed[np.lexsort((closed[:, FIRST], closed[:, GATEWAY], closed[:, CLOSED]))]
+        self._make_room(count)
+        rows = (self._batch, self._held, self._depart, self._sender, self._before)
+        copy_all(world, self._lanes, closed, rows, self._newest, self._base, self._size)
+        number = self._base + self._size
+        columns = closed[:, [GATEWAY, FIRST, COUNT, SIZE]].tolist()
+        for place, (gateway, first, items, size) in enumerate(columns):
+            self._numbers[gateway, first] = number + place
+            self._refs.append(PayloadRef(gateway, first, first + items - 1, size))
+        self._committed[self._size : self._size + count] = NEVER
+        self._handed[self._size : self._size + count] = False
+        self._size += count
 
-    def _copy(self, world: World, batch: I64) -> None:
-        row = self._new_row()
-        self._batch[row] = batch
-        gateway = int(batch[GATEWAY])
-        before = self._newest.get(gateway, -1)
-        place = before - self._base
-        earlier = self._held[place] if place >= 0 else self._nevers
-        held, depart, sender = self._held[row], self._depart[row], self._sender[row]
-        copy(world, self._lanes, self._batch[row], held, depart, sender, earlier)
-        self._before[row] = before
-        self._newest[gateway] = self._base + row
-        self._numbers[gateway, int(batch[FIRST])] = self._base + row
-        first, count = int(batch[FIRST]), int(batch[COUNT])
-        self._refs.append(PayloadRef(gateway, first, first + count - 1, int(batch[SIZE])))
-
-    def _new_row(self) -> int:
-        if self._size == len(self._batch):
-            new = self._size * 2
-            for name in ("batch", "held", "depart", "sender", "handed", "committed", "before"):
+    def _make_room(self, count: int) -> None:
+        if self._size + count > len(self._batch):
+            new = (self._size + count) * 3 // 2
+            for name in _COLUMNS:
                 old: NDArray[Any] = getattr(self, f"_{name}")
                 fresh = np.zeros((new, *old.shape[1:]), dtype=old.dtype)
-                fresh[: self._size] = old
+                fresh[: self._size] = old[: self._size]
                 setattr(self, f"_{name}", fresh)
-        row = self._size
-        self._size += 1
-        self._committed[row] = NEVER
-        self._handed[row] = False
-        return row
 
     # -- faults -------------------------------------------------------------------------------
 
@@ -165,7 +156,7 @@ class PayloadBook:
     def crash(self, world: World, node: int, now_ns: int) -> None:
         """Lose a gateway's open batch, and the copies that had not left or were not held."""
         self.version += 1
-        self.awaiting -= int(self._open.count[node])
+        self.awaiting -= int(self._open.items[node])
         lose_open(world, self._open, node, now_ns)
         for row in range(self._size):
             held, depart = self._held[row], self._depart[row]
@@ -276,7 +267,7 @@ class PayloadBook:
         kept = self._size - drop
         for row in range(drop):
             del self._numbers[int(self._batch[row, GATEWAY]), int(self._batch[row, FIRST])]
-        for name in ("batch", "held", "depart", "sender", "handed", "committed", "before"):
+        for name in _COLUMNS:
             column: NDArray[Any] = getattr(self, f"_{name}")
             column[:kept] = column[drop : self._size].copy()
         del self._refs[:drop]

@@ -33,21 +33,21 @@ def collect(w: Any, o: Any, closed: Any, t1: int) -> int:
         slot, t = lines.due[TRANSACTIONS, i].slot, lines.due[TRANSACTIONS, i].time_ns
         r = w.m.row[slot]
         node = r.station
-        if o.count[node] > 0 and o.opened_ns[node] + o.age_ns < t:
+        if o.items[node] > 0 and o.opened_ns[node] + o.age_ns < t:
             count = close(o, node, o.opened_ns[node] + o.age_ns, closed, count)
-        if o.count[node] == 0:
+        if o.items[node] == 0:
             o.opened_ns[node] = t
             o.size[node] = o.header_bytes
             o.head[node] = -1
         r.following = o.head[node]
         o.head[node] = slot
-        o.count[node] += 1
+        o.items[node] += 1
         o.size[node] += wire_bytes(r, w.kinds)
-        if o.count[node] >= o.most or o.size[node] >= o.most_bytes:
+        if o.items[node] >= o.most or o.size[node] >= o.most_bytes:
             count = close(o, node, t, closed, count)
     lines.size[TRANSACTIONS] = 0
-    for node in range(len(o.count)):
-        if o.count[node] > 0 and o.opened_ns[node] + o.age_ns <= t1:
+    for node in range(len(o.items)):
+        if o.items[node] > 0 and o.opened_ns[node] + o.age_ns <= t1:
             count = close(o, node, o.opened_ns[node] + o.age_ns, closed, count)
     return count
 
@@ -59,11 +59,11 @@ def close(o: Any, node: int, t: int, closed: Any, count: int) -> int:
     row[CLOSED] = t
     row[GATEWAY] = node
     row[FIRST] = o.numbers[node]
-    row[COUNT] = o.count[node]
+    row[COUNT] = o.items[node]
     row[SIZE] = o.size[node]
     row[HEAD] = o.head[node]
-    o.numbers[node] += o.count[node]
-    o.count[node] = 0
+    o.numbers[node] += o.items[node]
+    o.items[node] = 0
     return count + 1
 
 
@@ -128,6 +128,25 @@ def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before
 
 
 @kept()
+def copy_all(w: Any, s: Any, closed: Any, rows: Any, newest: Any, base: int, size: int) -> None:
+    """Send out closed batches in the order given, into the book's `rows` from `size` on.
+
+    `rows`: (batch, held, depart, sender, before). `newest`: by gateway, the number of its newest
+    batch or -1; numbers are rows plus `base`.
+    """
+    nevers = np.full(rows[1].shape[1], NEVER, dtype=np.int64)
+    for i in range(len(closed)):
+        row = size + i
+        rows[0][row] = closed[i]
+        gateway = closed[i, GATEWAY]
+        before = newest[gateway]
+        earlier = rows[1][before - base] if before >= base else nevers
+        copy(w, s, closed[i], rows[1][row], rows[2][row], rows[3][row], earlier)
+        rows[4][row] = before
+        newest[gateway] = base + row
+
+
+@kept()
 def revoke(root: int, node: int, now_ns: int, held: Any, depart: Any, sender: Any) -> None:
     """Take back the copies of one batch that a node's crash after `now_ns` keeps from coming."""
     changed = True
@@ -149,11 +168,11 @@ def revoke(root: int, node: int, now_ns: int, held: Any, depart: Any, sender: An
 def lose_open(w: Any, o: Any, node: int, now_ns: int) -> None:
     """Lose the transactions in a crashed gateway's open batch."""
     slot = o.head[node]
-    for _ in range(o.count[node]):
+    for _ in range(o.items[node]):
         following = w.m.row[slot].following
         lose(w.m, w.lines, slot, now_ns, CRASH)
         slot = following
-    o.count[node] = 0
+    o.items[node] = 0
 
 
 @compiled

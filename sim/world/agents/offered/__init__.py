@@ -1,0 +1,1 @@
+"""Draws of the open-loop workload, many at a time."""

@@ -1,0 +1,84 @@
+"""Draw who writes to whom, and when: keyed hashes of (cell, place in the cell).
+
+Owns: uniform, popular, community and regional destinations. Must not know: arrival processes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sim.world.agents.kinds import GRID_NS, PPM
+from sim.world.kernels import compiled, inlined, mix64, scaled64
+
+TIME, SOURCE, SIZE, THIN, PLACE, PEER, ALIAS = range(7)
+"""What a draw of a message is for; the low digit of the hash's second word."""
+PURPOSES = 8
+LOW = np.uint64(0xFFFFFFFF)
+ALIAS_MASK = (1 << 31) - 1
+
+
+@inlined
+def draw_of(key: Any, cell: int, i: int, purpose: int) -> Any:
+    """Draw 64 bits for message `i` of a cell."""
+    return mix64(key, cell, i * PURPOSES + purpose)
+
+
+@compiled
+def draw_times(key: Any, cell: int, times: Any) -> None:
+    """Fill `times` with uniform nanoseconds in (start, end] of the cell."""
+    start = cell * GRID_NS + 1
+    for i in range(len(times)):
+        times[i] = start + scaled64(draw_of(key, cell, i, TIME), GRID_NS)
+
+
+@compiled
+def draw_uniform(key: Any, cell: int, purpose: int, first: int, width: int, out: Any) -> None:
+    """Fill `out` with uniform integers in [first, first + width)."""
+    for i in range(len(out)):
+        out[i] = first + scaled64(draw_of(key, cell, i, purpose), width)
+
+
+@compiled
+def draw_targets(
+    key: Any,
+    cell: int,
+    source: Any,
+    region: Any,
+    starts: Any,
+    where: Any,
+    mates: Any,
+    ranks: Any,
+    popular: Any,
+    target: Any,
+) -> None:
+    """Fill `target` for each `source`; nobody writes to itself: the next agent instead.
+
+    `where`: (locality ppm, community ppm, members). `mates`, `ranks`: (factor, inverse, offset) of
+    the permutations behind communities and popularity. `popular`: the popularity's alias table;
+    empty: uniform. `starts`: first agent of each region and the number of all.
+    """
+    agents = starts[len(starts) - 1]
+    for i in range(len(source)):
+        me = source[i]
+        place = scaled64(draw_of(key, cell, i, PLACE), PPM)
+        bits = draw_of(key, cell, i, PEER)
+        if place < where[0]:
+            r = region[me]
+            peer = starts[r] + scaled64(bits, starts[r + 1] - starts[r])
+        elif scaled64(draw_of(key, cell, i, ALIAS), PPM) < where[1]:
+            mine = (me * mates[0] + mates[2]) % agents
+            first = mine - mine % where[2]
+            other = first + scaled64(bits, min(where[2], agents - first))
+            peer = (other - mates[2]) % agents * mates[1] % agents
+        elif len(popular) > 0:
+            rank = scaled64(bits, agents)
+            column = popular[rank]
+            # The low half of the bits chose nothing yet.
+            if np.int64(bits & LOW) >= column >> 31:
+                rank = column & ALIAS_MASK
+            peer = (rank - ranks[2]) % agents * ranks[1] % agents
+        else:
+            peer = scaled64(bits, agents)
+        target[i] = (me + 1) % agents if peer == me else peer

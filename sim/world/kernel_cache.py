@@ -13,8 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from numba import config, njit
+from numba import config as _numba_config
+from numba import njit
 
+config: Any = _numba_config
+"""Numba fills its settings in when it is imported, where no type checker sees them."""
 _FOLDERS_KEPT = 3
 _WORLD = Path(__file__).resolve().parent
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
-from inspect import signature
 from typing import Any, get_args
 
 import pytest
@@ -82,7 +82,7 @@ def test_no_field_is_forgotten() -> None:
     with pytest.raises(TypeError, match="takes epoch, view, block"):
         record(Vote, epoch=NUMBER, view=NUMBER)
     # These two are written by hand.
-    taken = [list(signature(made).parameters) for made in (QC, TC)]
+    taken = [list(inspect.signature(made).parameters) for made in (QC, TC)]
     assert taken[0] == ["epoch", "view", "block", "signers", "signatures"]
     assert taken[1] == ["epoch", "view", "timeouts"]
 

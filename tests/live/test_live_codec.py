@@ -62,7 +62,7 @@ from tests.protocol.harness import settings as consensus
 ID = b"\x22" * 32
 SIGNATURE = b"s" * SIGNATURE_BYTES
 QUIET = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 FEW = settings(QUIET, max_examples=30)
 

@@ -32,13 +32,16 @@ class Load(NamedTuple):
 
 _ONE = Load(1)
 NO_LOAD = Load(0)
+_TCS: dict[int, tuple[TC, tuple[tuple[bytes, int], ...]]] = {}
+"""Loads of TCs by object: whoever is behind is sent the same one, and its id hashes n timeouts."""
+_TCS_KEPT = 512
 
 
 def load_of(message: Message) -> Load:
     """Count the signatures that a receiver of `message` must verify.
 
-    Of blocks sent to who is behind, only the certificate and the proof: a quorum signed the last
-    block and hashes tie all others to it.
+    Of blocks sent to who is behind: the certificate, the proof and the proposers' signatures, but
+    not the certificates inside; a quorum signed the last block and hashes tie all others to it.
     """
     kind = type(message)
     if kind is VoteMessage or kind is OperationMessage or kind is TimeoutMessage:
@@ -56,7 +59,8 @@ def load_of(message: Message) -> Load:
     if isinstance(message, EvidenceMessage):
         return Load(_of_evidence(message.evidence))
     if isinstance(message, BlocksResponse):
-        return Load(0, _qc(message.certificate) + _proof(message.proof))
+        proposers = sum(1 for block in message.blocks if block.signature)
+        return Load(proposers, _qc(message.certificate) + _proof(message.proof))
     return NO_LOAD
 
 
@@ -78,7 +82,14 @@ def _qc(qc: QC | None) -> tuple[tuple[bytes, int], ...]:
 
 
 def _tc(tc: TC | None) -> tuple[tuple[bytes, int], ...]:
-    return () if tc is None else ((tc.id(), len(tc.timeouts)),)
+    if tc is None:
+        return ()
+    known = _TCS.get(id(tc))
+    if known is None or known[0] is not tc:
+        if len(_TCS) >= _TCS_KEPT:
+            _TCS.clear()
+        known = _TCS[id(tc)] = (tc, ((tc.id(), len(tc.timeouts)),))
+    return known[1]
 
 
 def _proof(proof: EpochProof | None) -> tuple[tuple[bytes, int], ...]:

@@ -7,7 +7,7 @@ the columns, and nothing of how they are solved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 import simpy
@@ -20,12 +20,12 @@ from sim.engine.reference_parts import (
     Links,
     Lost,
     Message,
-    OpenBatch,
     Query,
     Station,
     at_priority,
 )
 from sim.engine.reference_payload import PayloadReference
+from sim.engine.reference_transit import TransitReference
 from sim.protocol.types import PayloadRef
 from sim.world.agents import draws, kinds
 from sim.world.agents.changes import (
@@ -39,7 +39,6 @@ from sim.world.agents.changes import (
 )
 from sim.world.agents.draws import below, jittered, scaled
 from sim.world.agents.kinds import (
-    CRASH,
     DELIVERED,
     FINAL_REASONS,
     GRID_NS,
@@ -87,11 +86,10 @@ class Reference:
             one.admit = self._admit
         self.credit_ns = [0 for _ in nodes]
         self.caches = [Cache(self.env, CACHE, self._resolve_instant) for _ in nodes]
-        self.open: dict[tuple[int, int], OpenBatch] = {}
-        self.joining: list[tuple[Message, int, simpy.Event]] = []
         self.storing: list[tuple[Message, int, simpy.Event]] = []
         self.stored: dict[int, list[tuple[Message, int, int, simpy.Event]]] = {}
         self.published: list[tuple[int, int]] = []
+        self.transit = TransitReference(self, (BATCH, BATCH_TIMER))
         self.payload = PayloadReference(self, (PAYLOAD, PAYLOAD_TIMER, COPIES))
         self.factor_ppm = PPM
         self.next_cell = 0
@@ -338,7 +336,7 @@ class Reference:
             host = int(second[m.target])
             if host != gateway:
                 yield from self._locate(gateway, m)
-                yield self._join_batch(m, gateway, host)
+                yield self.transit.join(m, gateway, host)
             elif not self._registered(m.target):
                 raise Lost(kinds.UNKNOWN_TARGET)
             yield from self._deliver(m, host)
@@ -437,7 +435,7 @@ class Reference:
         host = shards[scaled(mix(self.keys[draws.SHARD], query.key), len(shards))]
         try:
             if host != gateway:
-                yield from self._hop(gateway, host, ident, attempt, draws.QUERY_DELAY)
+                yield from self.hop(gateway, host, ident, attempt, draws.QUERY_DELAY)
             work = directory.station
             cost = work.work_ns + work.per_kib_ns * directory.query_bytes // 1024
             yield self.shard[host].serve(Job(ident, attempt, cost, query))
@@ -446,7 +444,7 @@ class Reference:
             elif query.kind != kinds.LOOKUP_CAPABILITY:
                 query.found = self._registered(query.key)
             if host != gateway:
-                yield from self._hop(host, gateway, ident, attempt, draws.ANSWER_DELAY)
+                yield from self.hop(host, gateway, ident, attempt, draws.ANSWER_DELAY)
         except Lost:
             query.failed_ns = max(query.asked_ns + directory.timeout_ns, self.env.now + GRID_NS)
             yield self.env.timeout(query.failed_ns - self.env.now)
@@ -456,59 +454,13 @@ class Reference:
         if query in self.caches[gateway].live:
             self.caches[gateway].live.remove(query)
 
-    def _hop(self, a: int, b: int, ident: int, attempt: int, delay: int) -> Steps:
+    def hop(self, a: int, b: int, ident: int, attempt: int, delay: int) -> Steps:
         """Cross a link: its verdict now, then its delay. The loss key follows the delay's."""
         keys = self.keys
         reason = self.links.verdict(a, b, mix(keys[delay + 1], ident, attempt))
         if reason is not None:
             raise Lost(reason)
         yield self.env.timeout(self.links.delay_ns(a, b, mix(keys[delay], ident, attempt)))
-
-    # -- batches between gateways -------------------------------------------------------------
-
-    def _join_batch(self, m: Message, gateway: int, host: int) -> simpy.Event:
-        event = self.env.event()
-        if not self.joining:
-            at_priority(self.env, BATCH).callbacks.append(lambda _: self._batch_instant())
-        m.gateway = gateway
-        self.joining.append((m, host, event))
-        return event
-
-    def _batch_instant(self) -> None:
-        joining, self.joining = self.joining, []
-        limits = self.p.batch
-        for m, host, event in sorted(joining, key=lambda j: (j[0].ident, j[0].attempt)):
-            pair = (m.gateway, host)
-            batch = self.open.get(pair)
-            if batch is None:
-                batch = self.open[pair] = OpenBatch(m, self.p.batch_header_bytes)
-                timer = at_priority(self.env, BATCH_TIMER, limits.age_ns)
-                timer.callbacks.append(lambda _, b=batch, w=pair: self._close_batch(w, b))
-            batch.add(event, self.wire_bytes(m))
-            if len(batch.members) >= limits.count or batch.size_bytes >= limits.size_bytes:
-                self._close_batch(pair, batch)
-
-    def _close_batch(self, pair: tuple[int, int], batch: OpenBatch) -> None:
-        if self.open.get(pair) is batch:
-            del self.open[pair]
-            self.env.process(self._carry(pair, batch))
-
-    def _carry(self, pair: tuple[int, int], batch: OpenBatch) -> Steps:
-        gateway, host = pair
-        m, attempt = batch.first.ident, batch.attempt
-        bits = batch.size_bytes * 8 * 10**9
-        try:
-            up = -(-bits // self.p.uplink.bits_per_s)
-            yield self.uplink[gateway].serve(Job(m, attempt, up, batch))
-            yield from self._hop(gateway, host, m, attempt, draws.TRANSIT_DELAY)
-            down = -(-bits // self.p.downlink.bits_per_s)
-            yield self.downlink[host].serve(Job(m, attempt, down, batch))
-        except Lost as loss:
-            for event in batch.members:
-                event.fail(Lost(loss.reason))
-        else:
-            for event in batch.members:
-                event.succeed()
 
     # -- store-and-forward --------------------------------------------------------------------
 
@@ -536,15 +488,5 @@ class Reference:
         for place in (self.ingress, self.shard, self.uplink, self.downlink, self.egress):
             place[node].crash()
         self.caches[node].crash()
-        for pair in [pair for pair in self.open if pair[0] == node]:
-            for event in self.open.pop(pair).members:
-                event.fail(Lost(CRASH))
+        self.transit.crash(node)
         self.payload.crash(node)
-
-
-def measure_messages(reference: Reference, until_ns: int, tick: Callable[[int], None]) -> int:
-    """Advance to `until_ns` cell by cell, calling `tick` after each; return what was delivered."""
-    for now_ns in range(GRID_NS, until_ns + 1, GRID_NS):
-        reference.advance(now_ns)
-        tick(now_ns)
-    return sum(reference.counters().delivered)

@@ -134,6 +134,15 @@ LINE_BYTES = 64
 """A cache line."""
 
 
+def records(array: NDArray[Any]) -> NDArray[Any]:
+    """Return structured rows in the form that kernels take.
+
+    Compiled ones read fields of plain structured arrays as attributes; interpreted ones
+    (NUMBA_DISABLE_JIT=1, for tests) need record arrays for that.
+    """
+    return array.view(np.recarray) if _settings.DISABLE_JIT else array
+
+
 def line_dtype(*fields: tuple[str, type[np.generic]]) -> np.dtype[Any]:
     """Return the record of `fields`, padded to one cache line. Raises ValueError if longer."""
     packed = np.dtype(list(fields), align=True)
@@ -146,7 +155,7 @@ def line_dtype(*fields: tuple[str, type[np.generic]]) -> np.dtype[Any]:
         "offsets": [packed.fields[name][1] for name in names] if packed.fields else [],
         "itemsize": LINE_BYTES,
     }
-    return np.dtype(spec, align=True)  # type: ignore[call-overload, no-any-return]
+    return np.dtype(spec, align=True)  # type: ignore[call-overload]
 
 
 def aligned_rows(dtype: np.dtype[Any], count: int) -> NDArray[Any]:
@@ -154,7 +163,7 @@ def aligned_rows(dtype: np.dtype[Any], count: int) -> NDArray[Any]:
     size = dtype.itemsize
     raw = np.zeros(count * size + LINE_BYTES, dtype=np.uint8)
     start = -raw.ctypes.data % LINE_BYTES
-    return raw[start : start + count * size].view(dtype)
+    return records(raw[start : start + count * size].view(dtype))
 
 
 class Lines(NamedTuple):
@@ -322,7 +331,7 @@ class Stations(NamedTuple):
 
 def idle_stations(count: int, servers: int, limit: int) -> Stations:
     """Return `count` idle stations."""
-    state = np.zeros(count, dtype=STATION)
+    state = records(np.zeros(count, dtype=STATION))
     state["servers"], state["limit"], state["factor_ppm"] = servers, limit, PPM
     state["head"] = state["tail"] = -1
     return Stations(state, np.zeros((count, servers), dtype=np.int64))

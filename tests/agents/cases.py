@@ -226,6 +226,44 @@ def drill(parameters: p.PlaneParameters) -> list[tuple[int, Any]]:
     ]
 
 
+def fixed_cases() -> list[Case]:
+    """Planes that overflow where random ones rarely do, each through the whole drill."""
+    slow = basic(
+        uplink=p.Link(bits_per_s=400_000, queue=1),
+        downlink=p.Link(bits_per_s=200_000, queue=0),
+        dissemination=replace(basic().dissemination, uplink_bps=3 * 10**6, fanout=2),
+    )
+    busy = basic(
+        ingress=p.Station(servers=1, work_ns=6 * MS, queue=3),
+        egress=p.Station(servers=1, work_ns=8 * MS, queue=2),
+        admission_rate_nhz=60 * 10**9,
+        admission_burst=2,
+        directory=replace(
+            basic().directory,
+            cache_slots=16,
+            cache_ttl_ns=200 * MS,
+            lease_ns=500 * MS,
+            registered_ppm=800_000,
+        ),
+        sessions=p.Sessions(
+            on_shape_micro=700_000,
+            on_scale_ns=400 * MS,
+            off_shape_micro=700_000,
+            off_scale_ns=300 * MS,
+            renew_within_ns=100 * MS,
+            renew_bytes=5_000,
+        ),
+        store=p.Store(messages_per_agent=1, ttl_ns=200 * MS),
+    )
+    found = []
+    for seed, parameters in enumerate((basic(), slow, busy)):
+        asks = [(t, t // 130 % 5) for t in range(90, 1_900, 130)]
+        script = sorted([*drill(parameters), *asks], key=lambda row: row[0])
+        timed = tuple((t * MS, what) for t, what in script)
+        found.append(Case(parameters, network(2, loss_ppb=10**7), seed, timed, 2_050 * MS))
+    return found
+
+
 @st.composite
 def cases(draw: DrawFn) -> Case:
     """Draw a plane with a script of faults and commits."""

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from sim.engine.reference import Reference
 from sim.world.agents.plane import AgentPlane
 from sim.world.chance import Chance
-from tests.agents.cases import MS, Case, cases, rows, run_script
+from tests.agents.cases import MS, Case, cases, fixed_cases, rows, run_script
 
 MUST_OCCUR = (
     "simultaneous_arrivals",
@@ -60,7 +60,7 @@ def test_columns_equal_the_reference() -> None:
     seen: Counter[str] = Counter()
 
     @settings(
-        max_examples=80,
+        max_examples=60,
         derandomize=True,
         deadline=None,
         database=None,
@@ -70,5 +70,7 @@ def test_columns_equal_the_reference() -> None:
     def check(case: Case) -> None:
         compare(case, seen)
 
+    for case in fixed_cases():
+        compare(case, seen)
     check()
     assert not [what for what in MUST_OCCUR if not seen[what]]

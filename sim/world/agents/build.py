@@ -33,7 +33,7 @@ from sim.world.agents.state import (
 )
 from sim.world.agents.tables import BUCKETS, SAMPLES
 from sim.world.chance import U64
-from sim.world.kernels import DIGITS, aligned_rows, idle_stations
+from sim.world.kernels import DIGITS, aligned_rows, idle_stations, records
 from sim.world.network.tables import NetworkTables
 
 _FIRST_ROWS = 1024
@@ -105,7 +105,7 @@ def _thinkers(p: PlaneParameters) -> tuple[Table, int]:
 
 
 def _access(p: PlaneParameters) -> NDArray[Any]:
-    access = np.zeros(len(p.access), dtype=ACCESS_ROW)
+    access = records(np.zeros(len(p.access), dtype=ACCESS_ROW))
     for row, one in zip(access, p.access, strict=True):
         row["median_ns"], row["spread_ns"], row["loss_ppb"] = (
             one.median_ns,
@@ -116,7 +116,7 @@ def _access(p: PlaneParameters) -> NDArray[Any]:
 
 
 def _kinds(p: PlaneParameters) -> NDArray[Any]:
-    kinds = np.zeros(len(KINDS), dtype=KIND_ROW)
+    kinds = records(np.zeros(len(KINDS), dtype=KIND_ROW))
     kinds["ratio_ppm"] = PPM
     for traffic in p.traffic:
         kinds[traffic.kind] = (traffic.signature_bytes, traffic.ratio_ppm)
@@ -156,7 +156,7 @@ def _constants(p: PlaneParameters) -> NDArray[Any]:
         "sample_ppm": p.sample_ppm,
         "leases": int(bool(p.directory.lease_ns or p.directory.registered_ppm < PPM)),
     }
-    constants = np.zeros(1, dtype=CONSTANTS_ROW)
+    constants = records(np.zeros(1, dtype=CONSTANTS_ROW))
     for name in CONSTANTS_ROW.names or ():
         constants[name] = values[name]
     return constants

@@ -51,7 +51,7 @@ def online_at(agent: Any, t: int) -> bool:
 def book(traffic: Any, r: Any, column: int) -> None:
     """Count a message in the running second."""
     traffic[r.kind, r.source_region, r.target_region, column, 0] += 1
-    traffic[r.kind, r.source_region, r.target_region, column, 1] += r.size
+    traffic[r.kind, r.source_region, r.target_region, column, 1] += r.size_bytes
 
 
 @inlined
@@ -89,7 +89,7 @@ def finish(w: Any, slot: int, t: int, outcome: int) -> None:
         sample[7] = t
         sample[8] = outcome
         sample[9] = r.attempt + 1
-        sample[10] = r.size
+        sample[10] = r.size_bytes
     if r.ident & LOOP_ID_BIT:
         think(w.people, w.draw, w.think_table, w.thinkers, r.source, t)
     give_back(w.m, slot)
@@ -98,7 +98,7 @@ def finish(w: Any, slot: int, t: int, outcome: int) -> None:
 @compiled
 def think(people: Any, draw: Any, table: Any, thinkers: Any, agent: int, t: int) -> None:
     """Let a closed-loop agent begin to think at `t`."""
-    number = people[agent].sequence
+    number = int(people[agent].sequence)
     people[agent].sequence = number + 1
     wait = interpolate64(table, mix64(draw[THINK], agent, number)) * 1000
     push(thinkers, 0, t + max(GRID_NS, wait), agent)
@@ -115,7 +115,7 @@ def new_message(
     r.created_ns = t
     r.source = source
     r.target = target
-    r.size = size
+    r.size_bytes = size
     r.attempt = 0
     r.kind = kind
     r.source_region = people[source].region
@@ -151,7 +151,7 @@ def send(w: Any, slot: int, t: int) -> None:
 def to_egress(m: Any, constants: Any, lines: Any, slot: int, t: int) -> None:
     """Let a message arrive at the egress of its node."""
     r, c = m.row[slot], constants[0]
-    r.work_ns = c.egress_work_ns + c.egress_per_kib_ns * r.size // 1024
+    r.work_ns = c.egress_work_ns + c.egress_per_kib_ns * r.size_bytes // 1024
     push(lines, EGRESS, t, slot)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sim.world.agents.kinds import DELIVERED
 from sim.world.chance import I64, U64
-from sim.world.kernels import DIGITS, DUE, Lines, Stations, Table, aligned_rows, line_dtype
+from sim.world.kernels import DIGITS, DUE, Lines, Stations, Table, aligned_rows, line_dtype, records
 
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
@@ -55,7 +55,7 @@ MESSAGE_ROW = line_dtype(
     ("sent_ns", np.int64),
     ("source", np.int32),
     ("target", np.int32),
-    ("size", np.int32),
+    ("size_bytes", np.int32),
     ("work_ns", np.int32),
     ("following", np.int32),
     ("station", np.uint16),
@@ -98,7 +98,7 @@ BATCH_ROW = line_dtype(
     ("arrival_ns", np.int64),
     ("opened_ns", np.int64),
     ("work_ns", np.int64),
-    ("size", np.int64),
+    ("size_bytes", np.int64),
     ("following", np.int32),
     ("members", np.int32),
     ("count", np.int32),
@@ -237,14 +237,15 @@ class World(NamedTuple):
 
 def line_block(count: int, capacity: int) -> Lines:
     """Return empty lines."""
-    return Lines(np.zeros((count, capacity), dtype=DUE), np.zeros(count, dtype=np.int64))
+    due = records(np.zeros((count, capacity), dtype=DUE))
+    return Lines(due, np.zeros(count, dtype=np.int64))
 
 
 def widened(lines: Lines, capacity: int) -> Lines:
     """Return the lines with room for `capacity` entries each."""
     if lines.due.shape[1] >= capacity:
         return lines
-    due = np.zeros((len(lines.size), capacity), dtype=DUE)
+    due = records(np.zeros((len(lines.size), capacity), dtype=DUE))
     for line, size in enumerate(lines.size.tolist()):
         due[line, :size] = lines.due[line, :size]
     return Lines(due, lines.size)

@@ -124,7 +124,7 @@ def again_pass(w: Any, t0: int, t1: int) -> None:
     for i in range(count):
         agent, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
         if online_at(w.people[agent], t):
-            ident = LOOP_ID_BIT | (agent << 24) | (w.people[agent].sequence - 1)
+            ident = LOOP_ID_BIT | (agent << 24) | (int(w.people[agent].sequence) - 1)
             size = w.constants[0].loop_bytes
             slot = new_message(w.m, w.people, ident, TRANSACTION, agent, -1, size, t)
             book(w.books.traffic, w.m.row[slot], OFFERED_COLUMN)
@@ -168,7 +168,7 @@ def ingress_pass(w: Any, t0: int, t1: int) -> None:
             station.dropped += 1
             lose(w.m, lines, slot, t, reason)
             continue
-        r.work_ns = c.ingress_work_ns + c.ingress_per_kib_ns * r.size // 1024
+        r.work_ns = c.ingress_work_ns + c.ingress_per_kib_ns * r.size_bytes // 1024
         if not offer(station, w.ingress.free_ns[node], row, slot, t, lines, INGRESSED):
             lose(w.m, lines, slot, t, INGRESS_FULL)
     start_all_waiting(w.ingress, row, t1, lines, INGRESSED)
@@ -288,13 +288,13 @@ def store(w: Any, slot: int, t: int) -> None:
 def session_pass(w: Any, t1: int) -> None:
     """Toggle the sessions that end by `t1`; serve those who are back."""
     for i in range(len(w.near)):
-        index = w.near[i]
+        index = int(w.near[i])
         agent = w.people[index]
         t = agent.session >> 1
         if t > t1:
             continue
         online = 1 - (agent.session & 1)
-        number = agent.toggles
+        number = int(agent.toggles)
         agent.toggles = number + 1
         if w.session_tables.shape[1] == 1:
             agent.session = (ALWAYS_NS << 1) | 1

@@ -44,7 +44,7 @@ DOWNLINK_ROUTE = (DOWNLINKED, UNLINKED, GATEWAY_DOWN, DOWNLINK_FULL)
 def wire_bytes(r: Any, kinds: Any) -> int:
     """Bytes of a message inside a batch: signatures do not compress."""
     kind = kinds[r.kind]
-    body = (r.size - kind.signature_bytes) * kind.ratio_ppm
+    body = (r.size_bytes - kind.signature_bytes) * kind.ratio_ppm
     return (body + PPM - 1) // PPM + kind.signature_bytes
 
 
@@ -66,7 +66,7 @@ def join_batch(w: Any, slot: int, t: int) -> None:
         fresh.ident = r.ident
         fresh.attempt = r.attempt
         fresh.opened_ns = t
-        fresh.size = c.batch_header_bytes
+        fresh.size_bytes = c.batch_header_bytes
         fresh.gateway = r.station
         fresh.station = r.station
         fresh.host = host
@@ -78,8 +78,8 @@ def join_batch(w: Any, slot: int, t: int) -> None:
     r.following = b.members
     b.members = slot
     b.count += 1
-    b.size += wire_bytes(r, w.kinds)
-    if b.count >= c.batch_count or b.size >= c.batch_bytes:
+    b.size_bytes += wire_bytes(r, w.kinds)
+    if b.count >= c.batch_count or b.size_bytes >= c.batch_bytes:
         close_batch(w.b, w.pairs, c, w.lines, batch, t)
 
 
@@ -89,7 +89,7 @@ def close_batch(table: Any, pairs: Any, c: Any, lines: Any, batch: int, t: int) 
     b = table.row[batch]
     b.open = 0
     pairs[b.gateway, b.host] = -1
-    b.work_ns = (b.size * NS_BITS + c.uplink_bps - 1) // c.uplink_bps
+    b.work_ns = (b.size_bytes * NS_BITS + c.uplink_bps - 1) // c.uplink_bps
     push(lines, UPLINK, t, batch)
 
 
@@ -155,7 +155,7 @@ def depart(w: Any, batch: int, t: int) -> None:
         push(w.lines, UNLINKED, t, batch)
         return
     b.station = b.host
-    b.work_ns = (b.size * NS_BITS + c.downlink_bps - 1) // c.downlink_bps
+    b.work_ns = (b.size_bytes * NS_BITS + c.downlink_bps - 1) // c.downlink_bps
     bits = mix64(w.draw[TRANSIT_DELAY], b.ident, b.attempt)
     push(w.lines, WIRE, t + link_delay(w.links, b.gateway, b.host, bits), batch)
 

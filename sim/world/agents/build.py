@@ -91,8 +91,8 @@ def build_world(
         credit_ns=np.zeros(nodes, dtype=np.int64),
         pairs=np.full((nodes, nodes), -1, dtype=np.int32),
         near=np.zeros(0, dtype=np.int32),
-        keys=np.zeros(_FIRST_ROWS, dtype=np.int64),
-        spare=np.zeros(_FIRST_ROWS + DIGITS, dtype=np.int64),
+        keys=np.zeros(_FIRST_ROWS + nodes, dtype=np.int64),
+        spare=np.zeros(_FIRST_ROWS + nodes + DIGITS, dtype=np.int64),
     )
 
 

@@ -127,7 +127,7 @@ class PayloadBook:
         closed = self._closed[:count]
         closed = closed[np.lexsort((closed[:, FIRST], closed[:, GATEWAY], closed[:, CLOSED]))]
         self._make_room(count)
-        rows = (self._batch, self._held, self._depart, self._sender, self._before)
+        rows = (self._batch, self._held, self._depart, self._sender, self._before, self._nevers)
         copy_all(world, self._lanes, closed, rows, self._newest, self._base, self._size)
         number = self._base + self._size
         columns = closed[:, [GATEWAY, FIRST, COUNT, SIZE]].tolist()

@@ -15,10 +15,12 @@ from sim.world.agents.kinds import CRASH, DELIVERED, NEVER, PPM
 from sim.world.agents.state import TRANSACTIONS
 from sim.world.agents.transit.kernels import NS_BITS, wire_bytes
 from sim.world.kernel_cache import kept
-from sim.world.kernels import compiled, mix64
+from sim.world.kernels import SLOT, compiled, mix64, sort_by_time
 
 CLOSED, GATEWAY, FIRST, COUNT, SIZE, HEAD = range(6)
 """Columns of a closed batch."""
+ORDER_SHIFT, ORDER_SPAN = np.uint64(36), 1 << 28
+"""Validators are ordered by the first 28 bits of their draw, then by index."""
 
 
 @compiled
@@ -80,7 +82,7 @@ def verify_time(s: Any, node: int, count: int) -> int:
     return max(1, whole * s.service_ppm[node] // PPM)
 
 
-@kept()
+@compiled
 def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before: Any) -> None:
     """Fix when each validator holds a closed batch; reserve the stations of its lane.
 
@@ -90,24 +92,19 @@ def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before
     nodes = len(held)
     root, count, size = batch[GATEWAY], batch[COUNT], batch[SIZE]
     uid = (root << 40) | batch[FIRST]
-    draws = np.empty(nodes, dtype=np.uint64)
+    order = w.keys
     for v in range(nodes):
-        draws[v] = mix64(w.draw[COPY_ORDER], uid, v)
+        rank = ORDER_SPAN + np.int64(mix64(w.draw[COPY_ORDER], uid, v) >> ORDER_SHIFT)
+        # The sort is stable: equal ranks go by validator.
+        order[v] = ((0 if v == root else rank) << 32) | v
         held[v] = NEVER
         depart[v] = NEVER
         sender[v] = -1
-    ranks = np.argsort(draws, kind="mergesort")
-    order = np.empty(nodes, dtype=np.int64)
-    order[0] = root
-    place = 1
-    for v in ranks:
-        if v != root:
-            order[place] = v
-            place += 1
+    sort_by_time(order, nodes, 2 * ORDER_SPAN, w.spare)
     held[root] = batch[CLOSED]
     for place in range(1, nodes):
-        v = order[place]
-        u = order[(place - 1) // s.fanout] if s.fanout > 0 else root
+        v = order[place] & SLOT
+        u = order[(place - 1) // s.fanout] & SLOT if s.fanout > 0 else root
         if held[u] == NEVER:
             continue
         leave = max(held[u], s.up_free_ns[u]) + copy_time(s, u, s.uplink_bps, size)
@@ -127,20 +124,20 @@ def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before
             held[v] = before[v]
 
 
-@kept()
+@compiled
 def copy_all(w: Any, s: Any, closed: Any, rows: Any, newest: Any, base: int, size: int) -> None:
     """Send out closed batches in the order given, into the book's `rows` from `size` on.
 
-    `rows`: (batch, held, depart, sender, before). `newest`: by gateway, the number of its newest
-    batch or -1; numbers are rows plus `base`.
+    `rows`: (batch, held, depart, sender, before, NEVER for each validator). `newest`: by gateway,
+    the number of its newest batch or -1; numbers are rows plus `base`.
     """
-    nevers = np.full(rows[1].shape[1], NEVER, dtype=np.int64)
     for i in range(len(closed)):
         row = size + i
-        rows[0][row] = closed[i]
+        for column in range(closed.shape[1]):
+            rows[0][row, column] = closed[i, column]
         gateway = closed[i, GATEWAY]
         before = newest[gateway]
-        earlier = rows[1][before - base] if before >= base else nevers
+        earlier = rows[1][before - base] if before >= base else rows[5]
         copy(w, s, closed[i], rows[1][row], rows[2][row], rows[3][row], earlier)
         rows[4][row] = before
         newest[gateway] = base + row

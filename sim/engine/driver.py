@@ -87,6 +87,7 @@ class Driver:
         for kind in get_args(Observation):
             self._actions.setdefault(kind, self._observed)
         self._sizes: dict[type, int] = {}
+        self._last_signed: tuple[Any, Any, int] = (None, None, 0)
         self._answers: deque[tuple[Node, Event]] = deque()
 
     # -- events in ----------------------------------------------------------------------------
@@ -201,8 +202,16 @@ class Driver:
         return size
 
     def _signed(self, node: Node, message: Message) -> tuple[Message, int]:
-        """Sign what its sender owes; charge its computer for it."""
-        return self.edge.sign(node.id, message), self.transport.sign(node)
+        """Sign what its sender owes; charge its computer for it.
+
+        What one `handle` both sends to itself and broadcasts is one object, signed once.
+        """
+        last = self._last_signed
+        if last[0] is message:
+            return last[1], last[2]
+        signed, ready = self.edge.sign(node.id, message), self.transport.sign(node)
+        self._last_signed = (message, signed, ready)
+        return signed, ready
 
     def _set_timer(self, node: Node, effect: SetTimer) -> None:
         """Arm the latest timer of its purpose; a superseded one never reaches the core.

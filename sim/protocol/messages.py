@@ -171,11 +171,13 @@ def _block_size(block: Block, sig: int) -> int:
 def signed_statements(message: Message) -> tuple[Statement, ...]:
     """List each signature that a receiver has to check, nested certificates' included.
 
-    Of a BlocksResponse that is its certificate and proof only: a quorum signed the last block and
-    hashes tie the others to it. Of evidence it is what convicts, not the certificates inside.
+    Of a BlocksResponse that is its certificate and proof, for a quorum signed the last block and
+    hashes tie the others to it, and the proposers' signatures where they are there: who finds a
+    twin convicts with them. Of evidence it is what convicts, not the certificates inside.
     """
     if isinstance(message, BlocksResponse):
-        return _of(message.certificate) + _of(message.proof)
+        proposers = tuple(_proposer(block) for block in message.blocks if block.signature)
+        return _of(message.certificate) + _of(message.proof) + proposers
     if isinstance(message, (BlocksRequest, CertificateRequest)):
         return ()
     return tuple(statement for part in message for statement in _of(part))

@@ -338,7 +338,8 @@ class Replica:
 
     def _accuse(self, evidence: Evidence, out: list[Effect], *, tell: bool) -> None:
         """Take up evidence. `tell`: it was seen here alone, so all others are told."""
-        if self.ledger.check_accusation(self.chain.tree.final.id, evidence) is not None:
+        mine = evidence.offender == self.me
+        if mine or self.ledger.check_accusation(self.chain.tree.final.id, evidence) is not None:
             return
         refused = self.pool.add_evidence(evidence)
         if refused == "full":

@@ -309,6 +309,13 @@ class Validator(Replica):
             out.append(Rejected(sender, "proposal", reason))
         return reason is None
 
+    def _complete(self, sender: ValidatorId, block: Block, out: list[Effect]) -> None:
+        first = self._proposals.get(block.view, block)
+        signed = first.signature and block.signature
+        if signed and first.id != block.id and first.proposer == block.proposer:
+            self._accuse(double_proposal(first, block), out, tell=True)
+        super()._complete(sender, block, out)
+
     def _consider(self, block: Block, out: list[Effect]) -> None:
         """Vote for a block of the present view once its payload is held."""
         if not self.is_member:
@@ -389,7 +396,8 @@ class Validator(Replica):
         if not 0 <= timeout.signer < len(weights) or not weights[timeout.signer]:
             out.append(Rejected(sender, "timeout", "stranger"))
         elif timeout.view < self.view:
-            self._bring_up(sender, timeout.view, out)
+            if self._pacemaker.tells(self.me, timeout):
+                self._bring_up(sender, timeout.view, out)
             out.append(Rejected(sender, "timeout", "late"))
         elif timeout.high_qc_view > self.chain.known_view:
             # Counted only once its certificate is at hand: a lie about it must not reach a TC.

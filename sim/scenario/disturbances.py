@@ -219,13 +219,16 @@ class Silent(Adversary):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equivocate(Adversary):
-    """As leaders, propose one block to half of the members and another to the rest."""
+    """As leaders, propose one block to some of the members and another to the rest."""
 
     __pydantic_config__ = STRICT
     kind: Literal["equivocate"]
     """Told apart by this."""
     probability_ppm: Annotated[int, share()] = 1_000_000
     """Share of their views in which they do."""
+    twin_share_ppm: Annotated[int, share()] = 500_000
+    """Share of the others who are sent the second block. Halves convict nobody: neither block is
+    certified, and nobody sees both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

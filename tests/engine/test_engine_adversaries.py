@@ -109,7 +109,7 @@ def test_a_double_voter_that_waits_its_turn(tmp_path: Path) -> None:
 def test_equivocation_forks_the_chain_and_breaks_nothing(
     members: tuple[int, ...], tmp_path: Path
 ) -> None:
-    done = attacked(tmp_path, owned("equivocate", *members, start="1 s"))
+    done = attacked(tmp_path, owned("equivocate", *members, start="1 s", twin_share="34 %"))
     assert done.verdict == "met"
     twins: dict[tuple[int, int, int], int] = {}
     for row in done.rows("blocks"):
@@ -123,6 +123,16 @@ def test_equivocation_forks_the_chain_and_breaks_nothing(
     heights = [row["height"] for row in committed]
     assert len(heights) == len(set(heights))
     assert {row["offender"] for row in done.rows("evidence")} <= set(members)
+
+
+def test_a_lone_equivocator_is_convicted_by_whom_it_misled(tmp_path: Path) -> None:
+    """One of six gets the twin, the true block is certified, and the misled one fetches it."""
+    done = attacked(tmp_path, owned("equivocate", 3, start="1 s", twin_share="17 %"))
+    assert done.verdict == "met"
+    accused = done.rows("evidence", event="accused")
+    assert {(r["kind"], r["offender"]) for r in accused} == {("double_proposal", 3)}
+    assert 3 not in {r["node"] for r in accused}
+    assert {r["offender"] for r in done.rows("evidence", event="punished")} == {3}
 
 
 def test_two_proposals_in_one_view_are_evidence(tmp_path: Path) -> None:

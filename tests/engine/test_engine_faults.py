@@ -30,7 +30,8 @@ def test_a_minority_crash_does_not_stop_the_chain(kind: str, tmp_path: Path) -> 
     done = faulty(tmp_path, crash([5, 6], "1 s", "4 s", kind))
     assert done.verdict == "met"
     nobody_is_accused(done)
-    assert done.commits_between(1500 * MS, 4 * SECOND) >= 4
+    # How many depends on the luck of leaders: a commit takes two live ones and a collector in turn.
+    assert done.commits_between(1500 * MS, 4 * SECOND) >= 2
     assert done.dropped()["receiver_down"] > 0
     heights = done.rows("commits", node=5)
     while_down = [r for r in heights if SECOND + 100 * MS < r["time_ns"] < 4 * SECOND]

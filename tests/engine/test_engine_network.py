@@ -126,12 +126,13 @@ def test_every_way_of_spreading_reaches_everyone(kind: str, tmp_path: Path) -> N
         assert heights == sorted(heights)
         assert len(heights) >= last - 2
     proposals = done.rows("traffic", outcome="offered", kind="proposal")
-    copies = sum(r["messages"] for r in proposals) / len(done.rows("blocks"))
+    copies = sum(r["messages"] for r in proposals)
+    each = 13 * 4 if kind == "gossip" else 12
+    blocks = len(done.rows("blocks"))
+    # The last blocks may still be spreading when the run ends.
+    assert (blocks - 2) * each < copies <= blocks * each
     if kind == "gossip":
-        assert copies == pytest.approx(13 * 4, rel=0.02)
         assert done.dropped()["duplicate"] > 0
-    else:
-        assert copies == pytest.approx(12, rel=0.02)
 
 
 def test_a_tree_takes_the_load_off_the_leader(tmp_path: Path) -> None:

@@ -106,13 +106,15 @@ def test_a_proposal_carries_its_own_and_all_nested_statements() -> None:
     assert [s for _, s, _ in signed_statements(proposal)][1:3] == [said, said]
 
 
-def test_of_a_response_only_certificate_and_proof_need_checking() -> None:
+def test_of_a_response_certificate_proof_and_proposers_need_checking() -> None:
     first = block(1, QC(1, 0, ID, 0))
     second = block(2, qc(1, first.id, (0, 1, 2)))
     top = qc(2, second.id, (1, 2, 3))
-    assert len(signed_statements(BlocksResponse((first, second), None, top))) == 3
+    assert len(signed_statements(BlocksResponse((first, second), None, top))) == 3 + 2
+    unsigned = (first.signed(b""), second)
+    assert len(signed_statements(BlocksResponse(unsigned, None, top))) == 3 + 1
     proof = EpochProof(first, (second,), top)
-    assert len(signed_statements(BlocksResponse((first,), proof, None))) == 6
+    assert len(signed_statements(BlocksResponse((first,), proof, None))) == 6 + 1
     assert len(signed_statements(EpochProofMessage(proof))) == 6
 
 

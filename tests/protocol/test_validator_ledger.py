@@ -92,15 +92,17 @@ def test_two_proposals_of_a_view_are_evidence_for_all() -> None:
 
 def test_evidence_is_refused_without_substance_and_told_on_only_by_who_saw_it() -> None:
     network = Network(4).start().run(500 * MS)
-    core = network.validators[0]
+    vote = some_vote(network)
+    core = network.validators[(vote.voter + 1) % 4]
     empty = Evidence("double_vote", 3, 1, 1)
     assert core.handle(MessageReceived(1, EvidenceMessage(empty)), network.now_ns) == []
-    vote = some_vote(network)
     pair = tuple(sorted((vote, vote._replace(block=b"\0" * 32)), key=lambda v: v.block))
     sound = Evidence("double_vote", vote.voter, vote.epoch, vote.view, votes=pair)
     effects = core.handle(MessageReceived(1, EvidenceMessage(sound)), network.now_ns)
     assert [type(e) for e in effects] == [Accused]
     assert core.handle(MessageReceived(2, EvidenceMessage(sound)), network.now_ns) == []
+    guilty = network.validators[vote.voter]
+    assert guilty.handle(MessageReceived(1, EvidenceMessage(sound)), network.now_ns) == []
 
 
 def test_operations_reach_the_ledger_in_nonce_order() -> None:

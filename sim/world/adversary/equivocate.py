@@ -1,4 +1,4 @@
-"""Equivocate: as leader, propose two blocks in one view, each to half of the validators."""
+"""Equivocate: as leader, propose two blocks in one view, each to a part of the validators."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from sim.protocol.messages import Proposal
 from sim.protocol.types import Block
 from sim.world.adversary import Edited
 from sim.world.adversary.double_vote import strikes
-from sim.world.chance import mix
+from sim.world.network.dissemination import star_order
 
 
 class Equivocate:
-    """Send the true block to one keyed half and a stripped twin to the other; to friends both.
+    """Send a stripped twin of the block to a keyed part of the others; to friends both.
+
+    Halves are certified by nobody and seen together by nobody: the view is lost, and nobody can
+    convict. With a smaller part misled the true block is certified, the misled fetch it and hold
+    two signed proposals of one view.
 
     The twin lacks the payload, attendance and operations of the true one; a block that has none
     has no twin, and goes out unchanged. `validators`: how many identities there are to address.
@@ -24,9 +28,15 @@ class Equivocate:
     kind: ClassVar[str] = "equivocate"
 
     def __init__(
-        self, key: int, probability_ppm: int, members: tuple[int, ...], validators: int
+        self,
+        key: int,
+        probability_ppm: int,
+        twin_share_ppm: int,
+        members: tuple[int, ...],
+        validators: int,
     ) -> None:
         self._key = key
+        self._twin_share_ppm = twin_share_ppm
         self._probability_ppm = probability_ppm
         self._members = members
         self._validators = validators
@@ -50,14 +60,12 @@ class Equivocate:
         ):
             return [broadcast]
         sides = (proposal, Proposal(twin))
-        out: list[Edited] = []
-        for to in range(self._validators):
-            if to == me:
-                continue
-            if to in self._members:
-                out.extend(Send(to, side) for side in sides)
-            else:
-                out.append(Send(to, sides[mix(self._key, to, block.view) & 1]))
+        friends = [member for member in self._members if member != me]
+        out: list[Edited] = [Send(to, side) for to in friends for side in sides]
+        others = [to for to in range(self._validators) if to not in (me, *friends)]
+        misled = len(others) * self._twin_share_ppm // 1_000_000
+        for place, to in enumerate(star_order(others, self._key, block.view)):
+            out.append(Send(to, sides[place < misled]))
         return out
 
 

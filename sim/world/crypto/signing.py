@@ -60,6 +60,8 @@ class Edge:
             return tuple.__new__(VoteMessage, (tuple.__new__(Vote, signed),))
         if type(message) is TimeoutMessage:
             return message._replace(timeout=message.timeout._replace(signature=MARK))
+        if type(message) is Proposal:
+            return Proposal(message.block.signed(MARK))
         return message
 
     def signed(self, operation: Operation) -> Operation:
@@ -75,9 +77,10 @@ class Edge:
         return filled.operation
 
     def _note(self, me: int, message: Message) -> None:
-        for signer, statement, _ in signed_statements(message):
-            if signer == me:
-                self._made[me, statement] = None
+        # Its own statement is the first; what it carries of itself it must have made before.
+        signer, statement, _ = signed_statements(message)[0]
+        if signer == me:
+            self._made[me, statement] = None
         while len(self._made) > _STATEMENTS_KEPT:
             del self._made[next(iter(self._made))]
 

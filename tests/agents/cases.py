@@ -98,103 +98,124 @@ class Case:
     until_ns: int
 
 
+def _pick(draw: DrawFn, *values: Any) -> Any:
+    return draw(st.sampled_from(values))
+
+
 @st.composite
 def planes(draw: DrawFn) -> p.PlaneParameters:
     """Draw the parameters of a small plane, tight enough to overflow and time out."""
-    pick = lambda *values: draw(st.sampled_from(values))  # noqa: E731
-    regions = pick(1, 2, 3)
+    regions = _pick(draw, 1, 2, 3)
     nodes = draw(st.integers(3, 6))
     gateways = draw(st.sets(st.integers(0, nodes - 1), min_size=1))
-    scale = pick(1, 8)
-    sessions = p.Sessions(
-        on_shape_micro=pick(600_000, 1_500_000),
-        on_scale_ns=pick(300, 2_000) * MS,
-        off_shape_micro=pick(500_000, 1_000_000),
-        off_scale_ns=pick(200, 900) * MS,
-        renew_within_ns=pick(0, 150 * MS),
-        renew_bytes=5_000,
+    scale = _pick(draw, 1, 8)
+    slow = p.AccessClass(
+        share_ppm=400_000, median_ns=12 * MS, spread_ns=5 * MS, loss_ppb=_pick(draw, 0, 5 * 10**7)
     )
-    loop = p.ClosedLoop(think_ns=pick(120, 400) * MS, share_ppm=pick(200_000, PPM))
-    bursts = p.Bursts(rate_nhz=10**9, burst_rate_nhz=8 * 10**9, calm_ns=300 * MS, burst_ns=200 * MS)
-    day = p.Diurnal(rate_nhz=3 * 10**9, amplitude_ppm=900_000, period_ns=SECOND)
-    where = p.Destinations(
-        locality_ppm=pick(0, 400_000),
-        community_ppm=pick(0, 600_000),
-        members=pick(2, 7),
-        zipf_exponent_micro=pick(0, 1_200_000),
-    )
-    old = basic()
-    rest = {t.kind: t for t in old.traffic}
-    rest[kinds.MESSAGE] = p.Traffic(
-        kind=kinds.MESSAGE,
-        arrivals=pick(rest[kinds.MESSAGE].arrivals, bursts, day),
-        size_bytes=700,
-        size_spread_bytes=pick(0, 3_000),
-        ratio_ppm=pick(300_000, PPM),
-        destinations=where,
-    )
-    sending = rest[kinds.TRANSACTION]
-    rest[kinds.TRANSACTION] = p.Traffic(
-        kind=kinds.TRANSACTION,
-        arrivals=pick(sending.arrivals, loop),
-        size_bytes=5_120,
-        signature_bytes=4_627,
-    )
+    fast = p.AccessClass(share_ppm=600_000, median_ns=_pick(draw, 1, 8) * MS, spread_ns=0)
+    links = [
+        p.Link(bits_per_s=_pick(draw, 2 * 10**5, 10**9), queue=_pick(draw, 0, 1_000))
+        for _ in range(2)
+    ]
     return basic(
         placement=tuple(draw(st.integers(8, 30)) for _ in range(regions)),
         node_region=tuple(i % regions for i in range(nodes)),
         gateways=tuple(sorted(gateways)),
-        traffic=tuple(rest.values()),
-        access=(
-            p.AccessClass(share_ppm=600_000, median_ns=pick(1, 8) * MS, spread_ns=0),
-            p.AccessClass(
-                share_ppm=400_000,
-                median_ns=12 * MS,
-                spread_ns=5 * MS,
-                loss_ppb=pick(0, 50_000_000),
-            ),
-        ),
+        traffic=_traffic(draw),
+        access=(fast, slow),
         ingress=_station(draw, scale),
         egress=_station(draw, scale),
-        uplink=p.Link(bits_per_s=pick(2 * 10**5, 10**9), queue=pick(0, 1_000)),
-        downlink=p.Link(bits_per_s=pick(2 * 10**5, 10**9), queue=pick(0, 1_000)),
-        directory=p.Directory(
-            shards=tuple(draw(st.lists(st.integers(0, nodes - 1), min_size=1, max_size=3))),
-            station=_station(draw, scale),
-            query_bytes=pick(0, 512),
-            cache_slots=pick(0, 4, 64),
-            cache_ttl_ns=pick(50, 700) * MS,
-            timeout_ns=pick(100, 300) * MS,
-            lease_ns=pick(0, 800 * MS),
-            registered_ppm=pick(PPM, 700_000),
-        ),
+        uplink=links[0],
+        downlink=links[1],
+        directory=_directory(draw, nodes, scale),
         batch=p.Batch(
-            count=pick(1, 3, 50), size_bytes=pick(2_000, 60_000), age_ns=pick(1, 25) * MS
+            count=_pick(draw, 1, 3, 50),
+            size_bytes=_pick(draw, 2_000, 60_000),
+            age_ns=_pick(draw, 1, 25) * MS,
         ),
-        dissemination=p.Dissemination(
-            batch=p.Batch(count=pick(1, 5), size_bytes=100_000, age_ns=pick(30, 130) * MS),
-            uplink_bps=pick(10**7, 10**9),
-            downlink_bps=pick(10**7, 10**9),
-            verify_ns=pick(MS // 10, 4 * MS),
-            workers=pick(1, 3),
-            fanout=pick(0, 1, 2),
-        ),
+        dissemination=_dissemination(draw),
         retries=p.Retries(
-            attempts=pick(1, 3, 5),
-            timeout_ns=pick(100, 260) * MS,
-            backoff_ppm=pick(PPM, 2 * PPM),
-            max_ns=pick(200, 60_000) * MS,
-            jitter_ns=pick(0, 50 * MS),
+            attempts=_pick(draw, 1, 3, 5),
+            timeout_ns=_pick(draw, 100, 260) * MS,
+            backoff_ppm=_pick(draw, PPM, 2 * PPM),
+            max_ns=_pick(draw, 200, 60_000) * MS,
+            jitter_ns=_pick(draw, 0, 50 * MS),
         ),
         store=p.Store(
-            messages_per_agent=pick(0, 1, 20),
-            ttl_ns=pick(0, 300 * MS),
-            release_delay_ns=pick(100, 170) * MS,
+            messages_per_agent=_pick(draw, 0, 1, 20),
+            ttl_ns=_pick(draw, 0, 300 * MS),
+            release_delay_ns=_pick(draw, 100, 170) * MS,
         ),
-        sessions=pick(None, sessions),
-        admission_rate_nhz=pick(40, 5_000) * 10**9,
-        admission_burst=pick(3, 1_000),
-        capabilities=pick(1, 9),
+        sessions=_sessions(draw),
+        admission_rate_nhz=_pick(draw, 40, 5_000) * 10**9,
+        admission_burst=_pick(draw, 3, 1_000),
+        capabilities=_pick(draw, 1, 9),
+    )
+
+
+def _traffic(draw: DrawFn) -> tuple[p.Traffic, ...]:
+    """All kinds; messages in any process to anyone, transactions open or in a closed loop."""
+    kept = {t.kind: t for t in basic().traffic}
+    bursts = p.Bursts(rate_nhz=10**9, burst_rate_nhz=8 * 10**9, calm_ns=300 * MS, burst_ns=200 * MS)
+    day = p.Diurnal(rate_nhz=3 * 10**9, amplitude_ppm=900_000, period_ns=SECOND)
+    kept[kinds.MESSAGE] = p.Traffic(
+        kind=kinds.MESSAGE,
+        arrivals=_pick(draw, kept[kinds.MESSAGE].arrivals, bursts, day),
+        size_bytes=700,
+        size_spread_bytes=_pick(draw, 0, 3_000),
+        ratio_ppm=_pick(draw, 300_000, PPM),
+        destinations=p.Destinations(
+            locality_ppm=_pick(draw, 0, 400_000),
+            community_ppm=_pick(draw, 0, 600_000),
+            members=_pick(draw, 2, 7),
+            zipf_exponent_micro=_pick(draw, 0, 1_200_000),
+        ),
+    )
+    loop = p.ClosedLoop(think_ns=_pick(draw, 120, 400) * MS, share_ppm=_pick(draw, 200_000, PPM))
+    kept[kinds.TRANSACTION] = p.Traffic(
+        kind=kinds.TRANSACTION,
+        arrivals=_pick(draw, kept[kinds.TRANSACTION].arrivals, loop),
+        size_bytes=5_120,
+        signature_bytes=4_627,
+    )
+    return tuple(kept.values())
+
+
+def _sessions(draw: DrawFn) -> p.Sessions | None:
+    sessions = p.Sessions(
+        on_shape_micro=_pick(draw, 600_000, 1_500_000),
+        on_scale_ns=_pick(draw, 300, 2_000) * MS,
+        off_shape_micro=_pick(draw, 500_000, 1_000_000),
+        off_scale_ns=_pick(draw, 200, 900) * MS,
+        renew_within_ns=_pick(draw, 0, 150 * MS),
+        renew_bytes=5_000,
+    )
+    return draw(st.sampled_from((None, sessions)))
+
+
+def _directory(draw: DrawFn, nodes: int, scale: int) -> p.Directory:
+    return p.Directory(
+        shards=tuple(draw(st.lists(st.integers(0, nodes - 1), min_size=1, max_size=3))),
+        station=_station(draw, scale),
+        query_bytes=_pick(draw, 0, 512),
+        cache_slots=_pick(draw, 0, 4, 64),
+        cache_ttl_ns=_pick(draw, 50, 700) * MS,
+        timeout_ns=_pick(draw, 100, 300) * MS,
+        lease_ns=_pick(draw, 0, 800 * MS),
+        registered_ppm=_pick(draw, PPM, 700_000),
+    )
+
+
+def _dissemination(draw: DrawFn) -> p.Dissemination:
+    return p.Dissemination(
+        batch=p.Batch(
+            count=_pick(draw, 1, 5), size_bytes=100_000, age_ns=_pick(draw, 30, 130) * MS
+        ),
+        uplink_bps=_pick(draw, 10**7, 10**9),
+        downlink_bps=_pick(draw, 10**7, 10**9),
+        verify_ns=_pick(draw, MS // 10, 4 * MS),
+        workers=_pick(draw, 1, 3),
+        fanout=_pick(draw, 0, 1, 2),
     )
 
 

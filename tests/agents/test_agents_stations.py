@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.world import kernels
+from sim.world.agents.offered.kernels import alias_table
 from sim.world.agents.state import MESSAGE_ROW, line_block
 from sim.world.chance import interpolate, mix
 from sim.world.network.jitter import shape_table
@@ -161,7 +162,7 @@ def test_compiled_hash_equals_chance(key: int, a: int, b: int) -> None:
 @given(st.lists(st.integers(1, 1_000), min_size=1, max_size=60))
 def test_alias_table_holds_the_distribution(weights: list[int]) -> None:
     probabilities = np.array(weights, dtype=np.float64) / sum(weights)
-    table = kernels.alias_table(probabilities)
+    table = alias_table(probabilities)
     share = np.zeros(len(weights))
     for column, entry in enumerate(table.tolist()):
         threshold, alias = entry >> 31, entry & ((1 << 31) - 1)

@@ -257,8 +257,8 @@ class AgentPlane:
         if self._now_ns - now_ns > GRID_NS or (now_ns - 1) // SECOND_NS < self._ledger.second:
             raise ValueError(f"commit at {now_ns} ns, but the plane is at {self._now_ns} ns")
         self._world = fitted(self._world, 0, self._payload.awaiting, 0)
-        for ref in refs:
-            self._payload.commit(self._world, ref, now_ns)
+        if refs:
+            self._payload.commit(self._world, refs, now_ns)
 
     # -- answers ------------------------------------------------------------------------------
 

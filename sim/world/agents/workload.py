@@ -28,6 +28,7 @@ from sim.world.agents.offered.kernels import (
     SIZE,
     SOURCE,
     THIN,
+    alias_table,
     draw_targets,
     draw_times,
     draw_uniform,
@@ -41,7 +42,6 @@ from sim.world.agents.population import (
     registration_order,
 )
 from sim.world.chance import I64, U64, Chance
-from sim.world.kernels import alias_table
 
 _NHZ_NS = 1e18
 """Nanohertz times nanoseconds in one event."""

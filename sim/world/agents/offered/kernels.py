@@ -8,8 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.world.agents.kinds import GRID_NS, PPM
+from sim.world.chance import I64
+from sim.world.kernel_cache import kept
 from sim.world.kernels import compiled, inlined, mix64, scaled64
 
 TIME, SOURCE, SIZE, THIN, PLACE, PEER, ALIAS = range(7)
@@ -82,3 +85,51 @@ def draw_targets(
         else:
             peer = scaled64(bits, agents)
         target[i] = (me + 1) % agents if peer == me else peer
+
+
+@kept()
+def alias_columns(scaled: Any, threshold: Any, alias: Any) -> None:
+    """Fill Vose's alias table. `scaled`: probabilities times their number; overwritten."""
+    n = len(scaled)
+    small = np.empty(n, dtype=np.int32)
+    large = np.empty(n, dtype=np.int32)
+    smalls = 0
+    larges = 0
+    for i in range(n):
+        if scaled[i] < 1.0:
+            small[smalls] = i
+            smalls += 1
+        else:
+            large[larges] = i
+            larges += 1
+    while smalls > 0 and larges > 0:
+        smalls -= 1
+        low = small[smalls]
+        high = large[larges - 1]
+        threshold[low] = np.int64(scaled[low] * 4294967296.0)
+        alias[low] = high
+        scaled[high] -= 1.0 - scaled[low]
+        if scaled[high] < 1.0:
+            larges -= 1
+            small[smalls] = high
+            smalls += 1
+    for i in range(larges):
+        threshold[large[i]] = 4294967296
+        alias[large[i]] = large[i]
+    for i in range(smalls):
+        threshold[small[i]] = 4294967296
+        alias[small[i]] = small[i]
+
+
+def alias_table(probabilities: NDArray[np.float64]) -> I64:
+    """Build an alias table of threshold << 31 | alias: draw column i uniformly, take i if 32 bits
+    < threshold[i], else alias[i]. Columns are fewer than 2**31.
+
+    Source: M. Vose, "A linear algorithm for generating random numbers with a given
+    distribution", IEEE Trans. Software Eng. 17(9), 1991.
+    """
+    count = len(probabilities)
+    threshold = np.empty(count, dtype=np.int64)
+    alias = np.empty(count, dtype=np.int32)
+    alias_columns(probabilities * count, threshold, alias)
+    return (threshold << 31) | alias

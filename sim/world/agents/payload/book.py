@@ -20,10 +20,9 @@ from sim.world.agents.payload.kernels import (
     COUNT,
     FIRST,
     GATEWAY,
-    HEAD,
     SIZE,
     collect,
-    commit_batch,
+    commit_batches,
     copy_all,
     copy_time,
     lose_open,
@@ -246,15 +245,18 @@ class PayloadBook:
             self._sender[row, validator] = -1
         return held
 
-    def commit(self, world: World, ref: PayloadRef, now_ns: int) -> None:
-        """End the transactions of `ref`. Raise ValueError on a second commit."""
-        row = self._row(ref)
-        if row is None or self._committed[row] != NEVER:
-            raise ValueError(f"{ref} was committed before")
-        self._committed[row] = now_ns
-        head, count = int(self._batch[row, HEAD]), int(self._batch[row, COUNT])
-        commit_batch(world, head, count, now_ns)
-        self.awaiting -= count
+    def commit(self, world: World, refs: tuple[PayloadRef, ...], now_ns: int) -> None:
+        """End the transactions of `refs`. Raise ValueError on a second commit, changing nothing."""
+        rows: list[int] = []
+        for ref in refs:
+            row = self._row(ref)
+            if row is None or self._committed[row] != NEVER or row in rows:
+                raise ValueError(f"{ref} was committed before")
+            rows.append(row)
+        self._committed[rows] = now_ns
+        batches = self._batch[rows]
+        commit_batches(world, batches, now_ns)
+        self.awaiting -= int(batches[:, COUNT].sum())
         if self._size > 1024 and self._committed[self._size // 2] < now_ns - self._retain_ns:
             self._forget(now_ns - self._retain_ns)
 

@@ -173,10 +173,11 @@ def lose_open(w: Any, o: Any, node: int, now_ns: int) -> None:
 
 
 @compiled
-def commit_batch(w: Any, head: int, count: int, now_ns: int) -> None:
-    """End the transactions of a batch: they are final."""
-    slot = head
-    for _ in range(count):
-        following = w.m.row[slot].following
-        finish(w, slot, now_ns, DELIVERED)
-        slot = following
+def commit_batches(w: Any, batches: Any, now_ns: int) -> None:
+    """End the transactions of closed batches: they are final."""
+    for i in range(len(batches)):
+        slot = batches[i, HEAD]
+        for _ in range(batches[i, COUNT]):
+            following = w.m.row[slot].following
+            finish(w, slot, now_ns, DELIVERED)
+            slot = following

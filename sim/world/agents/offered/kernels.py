@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sim.world.agents.kinds import GRID_NS, PPM
 from sim.world.chance import I64
 from sim.world.kernel_cache import kept
-from sim.world.kernels import compiled, inlined, mix64, scaled64
+from sim.world.kernels import AHEAD_TOO, compiled, inlined, mix64, prefetch, scaled64
 
 TIME, SOURCE, SIZE, THIN, PLACE, PEER, ALIAS = range(7)
 """What a draw of a message is for; the low digit of the hash's second word."""
@@ -63,7 +63,10 @@ def draw_targets(
     empty: uniform. `starts`: first agent of each region and the number of all.
     """
     agents = starts[len(starts) - 1]
-    for i in range(len(source)):
+    count = len(source)
+    for i in range(count):
+        if len(popular) > 0 and i + AHEAD_TOO < count:
+            prefetch(popular, scaled64(draw_of(key, cell, i + AHEAD_TOO, PEER), agents))
         me = source[i]
         place = scaled64(draw_of(key, cell, i, PLACE), PPM)
         bits = draw_of(key, cell, i, PEER)

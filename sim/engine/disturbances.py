@@ -99,6 +99,4 @@ def _attack(adversary: asked.Attack, key: int, members: tuple[int, ...], identit
         return DoubleVote(key, adversary.probability_ppm)
     if isinstance(adversary, asked.DelayProposals):
         return DelayProposals(adversary.amount_ns)
-    return Equivocate(
-        key, adversary.probability_ppm, adversary.twin_share_ppm, members, identities
-    )
+    return Equivocate(key, adversary.probability_ppm, adversary.twin_share_ppm, members, identities)

@@ -15,10 +15,10 @@ import pytest
 
 from sim.world.agents import changes, kinds
 from sim.world.agents import parameters as p
-from sim.world.agents.bench import bench_network, bench_parameters, commit_all, measure
 from sim.world.agents.plane import AgentPlane, estimated_bytes
 from sim.world.agents.tables import Drained
 from sim.world.chance import Chance
+from tests.agents.bench_world import bench_network, bench_parameters, commit_all, measure
 from tests.agents.cases import MS, PPM, SECOND, basic, fixed_cases, network, rows, run_script
 
 

@@ -1,7 +1,7 @@
 """Measure the agent plane: delivered messages per CPU-second and bytes, at any population.
 
-Owns: the workload that figures are quoted for. Must not know: how figures are shown; the reference,
-which lives above and is measured by who calls both with the same parameters.
+The figures that are quoted come from `creto-sim bench` (sim.study.bench), on the main job's world;
+this is a denser one, for tests of the plane alone.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
     if plane_faults is not None:
         _schedule_links(env, plane_faults, scenario.duration_ns)
     _schedule_operations(scenario, env, driver, nodes, observer)
-    _attach(setting.minds, nodes, recorder, scenario)
+    _attach(setting, recorder, watch)
     observer.epoch(setting.ledger.next_epoch(setting.ledger.genesis_block).parameters, 0)
     return World(
         scenario=scenario,
@@ -293,16 +293,17 @@ def _signer(scenario: Scenario, identities: int) -> RealSigner | None:
     return RealSigner(suite, identities, scenario.seed)
 
 
-def _reviver(driver: Driver, watch: Watch) -> Callable[[Node, Restarted], None]:
+def _reviver(driver: Driver, watch: Watch) -> Callable[[Node, bool], None]:
     """Hand a restarted validator its first event: the core itself forgets what a crash loses.
 
     It is the same core, because its blocks are durable: one that came back without them would time
     out on the root certificate, and be convicted of hiding the certificate that it had voted on.
     """
 
-    def revive(node: Node, event: Restarted) -> None:
-        watch.restarted(node.id, driver.env.now, amnesia=event.persisted is None)
-        driver.handle(node, event)
+    def revive(node: Node, amnesia: bool) -> None:
+        # A crash before anything was persisted leaves nothing to forget: no amnesia.
+        watch.restarted(node.id, driver.env.now, amnesia=amnesia)
+        driver.handle(node, Restarted(node.persisted))
 
     return revive
 
@@ -355,15 +356,16 @@ def _schedule_operations(
         env.at(asked.at_ns, submit, (nodes[asked.validator], operation))
 
 
-def _attach(
-    minds: dict[int, list[Engagement]], nodes: list[Node], recorder: Sink, scenario: Scenario
-) -> None:
-    for node, engaged in minds.items():
-        nodes[node].mind = Mind(tuple(engaged))
+def _attach(setting: Setting, recorder: Sink, watch: Watch) -> None:
+    """Give owned validators their minds; the end of an attack restarts the clock of liveness."""
+    scenario, env = setting.scenario, setting.env
+    for node, engaged in setting.minds.items():
+        setting.nodes[node].mind = Mind(tuple(engaged))
         for engagement in engaged:
             rows = [("begin", engagement.start_ns)]
             if engagement.end_ns <= scenario.duration_ns:
                 rows.append(("end", engagement.end_ns))
+                env.at(engagement.end_ns, watch.healed, engagement.end_ns, URGENT)
             for event, when_ns in rows:
                 recorder.append_row(
                     "faults",

@@ -15,7 +15,6 @@ from simpy.events import URGENT
 from sim.engine.loop import Loop
 from sim.engine.node import Node
 from sim.engine.plane_faults import PlaneFaults
-from sim.protocol.events import Restarted
 from sim.world.faults import Fault
 
 _WHOLE = 1_000_000
@@ -58,7 +57,7 @@ class Timetable:
         env: Loop,
         nodes: list[Node],
         plane: PlaneFaults | None,
-        revive: Callable[[Node, Restarted], None],
+        revive: Callable[[Node, bool], None],
         record: Callable[[int, Fault, str], None],
         healed: Callable[[int], None],
     ) -> None:
@@ -120,7 +119,7 @@ class Timetable:
         victim.up = True
         if self._plane is not None:
             self._plane.gateway(node, True, self.env.now)
-        self._revive(victim, Restarted(victim.persisted))
+        self._revive(victim, amnesia)
 
     def slow(self, node: int, factor_ppm: int, *, on: bool) -> None:
         factor = _strongest(self._slow, node, factor_ppm, on, max)

@@ -94,10 +94,7 @@ class Edge:
     def verify(self, sender: int, message: Message) -> bool:
         """Tell whether every signature that `message` carries holds."""
         if self._signer is not None:
-            return all(
-                self._signer.verify(signer, statement, signature)
-                for signer, statement, signature in signed_statements(message)
-            )
+            return self._signer.verify_all(signed_statements(message))
         return all(
             (signer, statement) in self._made for signer, statement, _ in signed_statements(message)
         )

@@ -144,7 +144,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
 def _setting(scenario: Scenario, chance: Chance) -> Setting:
     regions = validator_regions(scenario)
     tables = network_tables(scenario)
-    genesis = stakes(scenario.validators.stake, scenario.validators.count, chance)
+    genesis = stakes(scenario.validators, chance)
     ledger = _ledger(scenario, genesis, len(regions))
     first = ledger.next_epoch(ledger.genesis_block).parameters
     census = Census(regions, genesis, first.weights.weights, chance)

@@ -3,50 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 
-import numpy as np
-
-from sim.scenario.fields import Placement
-from sim.scenario.model import (
-    EqualStake,
-    ListedStake,
-    Scenario,
-    Stakes,
-    ZipfStake,
-)
+from sim.scenario.exposure import genesis_stakes
+from sim.scenario.model import LognormalStake, Scenario, Validators
 from sim.scenario.selection import ByStake, ByWeight, Ids, InRegion, Random, Selection
 from sim.world.chance import Chance
 
 
-def counts(placement: Placement, total: int) -> tuple[int, ...]:
-    """Return how many of `total` live in each region of `placement`.
-
-    Evenly where it states no amounts, the remainder going to the first regions; amounts that are
-    shares (in ppm, adding up to 1,000,000) by largest remainder, ties to the first region.
-    """
-    if placement.amounts is None:
-        share, rest = divmod(total, len(placement.regions))
-        return tuple(share + (i < rest) for i in range(len(placement.regions)))
-    if sum(placement.amounts) == total:
-        return placement.amounts
-    whole = sum(placement.amounts)
-    floors = [amount * total // whole for amount in placement.amounts]
-    remainders = [amount * total % whole for amount in placement.amounts]
-    order = sorted(range(len(floors)), key=lambda i: (-remainders[i], i))
-    for i in order[: total - sum(floors)]:
-        floors[i] += 1
-    return tuple(floors)
-
-
 def validator_regions(scenario: Scenario) -> list[str]:
     """Return the region of every identity: genesis validators first, then candidates."""
-    placement = scenario.validators.placement
-    regions: list[str] = []
-    for region, count in zip(
-        placement.regions, counts(placement, scenario.validators.count), strict=True
-    ):
-        regions.extend([region] * count)
+    regions = scenario.validators.placement.each(scenario.validators.count)
     candidates = scenario.validators.candidates
     if candidates is not None:
         amounts = candidates.placement.amounts or (1,) * len(candidates.placement.regions)
@@ -55,23 +21,13 @@ def validator_regions(scenario: Scenario) -> list[str]:
     return regions
 
 
-def stakes(rule: Stakes, count: int, chance: Chance) -> list[int]:
-    """Return the genesis stake of each of `count` validators, in stake units."""
-    if isinstance(rule, EqualStake):
-        return [rule.amount] * count
-    if isinstance(rule, ListedStake):
-        return list(rule.amounts)
-    if isinstance(rule, ZipfStake):
-        exponent = rule.exponent_micro / 1e6
-        return [max(1, int(rule.largest / (i + 1) ** exponent)) for i in range(count)]
-    normal = NormalDist()
-    sigma = rule.sigma_micro / 1e6
-    dealt = [
-        max(1, round(rule.median * float(np.exp(sigma * normal.inv_cdf((i + 0.5) / count)))))
-        for i in range(count)
-    ]
-    order = chance.stream("validators/stake").permutation(count)
-    return [dealt[int(i)] for i in order]
+def stakes(validators: Validators, chance: Chance) -> list[int]:
+    """Return the genesis stake of each validator, in stake units; lognormal ones are dealt out."""
+    amounts = genesis_stakes(validators)
+    if not isinstance(validators.stake, LognormalStake):
+        return amounts
+    order = chance.stream("validators/stake").permutation(validators.count)
+    return [amounts[int(i)] for i in order]
 
 
 class Census:

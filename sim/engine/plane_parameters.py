@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sim.engine.genesis import Census, counts, validator_regions
+from sim.engine.genesis import Census, validator_regions
 from sim.scenario import agents as asked
 from sim.scenario.model import Scenario
 from sim.world.agents import parameters as plane
@@ -52,7 +52,7 @@ def plane_parameters(
     if agents is None:
         return None
     by_region = [0] * len(tables.regions)
-    amounts = counts(agents.placement, agents.count)
+    amounts = agents.placement.counts(agents.count)
     for region, amount in zip(agents.placement.regions, amounts, strict=True):
         by_region[tables.index(region)] += amount
     if agents.gateways is None:

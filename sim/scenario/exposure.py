@@ -7,6 +7,7 @@ is refused is refused rightly.
 
 from __future__ import annotations
 
+from math import exp
 from statistics import NormalDist
 from typing import Any
 
@@ -60,10 +61,10 @@ def genesis_stakes(validators: Validators) -> list[int]:
         return list(rule.amounts)[:count] + [0] * (count - len(rule.amounts))
     if isinstance(rule, ZipfStake):
         exponent = rule.exponent_micro / _WHOLE
-        return [int(rule.largest / (rank + 1) ** exponent) for rank in range(count)]
-    normal = NormalDist(0, max(rule.sigma_micro, 1) / _WHOLE)
+        return [max(1, int(rule.largest / (rank + 1) ** exponent)) for rank in range(count)]
+    normal, sigma = NormalDist(), rule.sigma_micro / _WHOLE
     return [
-        round(rule.median * 2.718281828459045 ** normal.inv_cdf((rank + 0.5) / count))
+        max(1, round(rule.median * exp(sigma * normal.inv_cdf((rank + 0.5) / count))))
         for rank in range(count)
     ]
 
@@ -117,16 +118,7 @@ def _named(
     if isinstance(selection, Ids):
         return [index for index in selection.ids if index < validators.count]
     return [
-        index for index, region in enumerate(_regions(validators)) if region == selection.region
+        index
+        for index, region in enumerate(validators.placement.each(validators.count))
+        if region == selection.region
     ]
-
-
-def _regions(validators: Validators) -> list[str]:
-    """Return the region of each genesis validator."""
-    placement = validators.placement
-    amounts = placement.amounts
-    if amounts is None:
-        share, rest = divmod(validators.count, len(placement.regions))
-        amounts = tuple(share + (rank < rest) for rank in range(len(placement.regions)))
-    pairs = zip(placement.regions, amounts, strict=True)
-    return [region for region, amount in pairs for _ in range(amount)]

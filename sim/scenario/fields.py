@@ -273,6 +273,30 @@ class Placement:
     regions: tuple[str, ...]
     amounts: tuple[int, ...] | None = None
 
+    def counts(self, total: int) -> tuple[int, ...]:
+        """Return how many of `total` live in each region.
+
+        Amounts that don't add up to `total` are shares: by largest remainder, ties to the first
+        region.
+        """
+        if self.amounts is None:
+            share, rest = divmod(total, len(self.regions))
+            return tuple(share + (i < rest) for i in range(len(self.regions)))
+        whole = sum(self.amounts)
+        if whole in (0, total):
+            return self.amounts
+        floors = [amount * total // whole for amount in self.amounts]
+        remainders = [amount * total % whole for amount in self.amounts]
+        order = sorted(range(len(floors)), key=lambda i: (-remainders[i], i))
+        for i in order[: total - sum(floors)]:
+            floors[i] += 1
+        return tuple(floors)
+
+    def each(self, total: int) -> list[str]:
+        """Return the region of each of `total`, region by region."""
+        pairs = zip(self.regions, self.counts(total), strict=True)
+        return [region for region, count in pairs for _ in range(count)]
+
 
 @dataclass(frozen=True, slots=True)
 class Placed(Marker):

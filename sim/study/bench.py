@@ -308,7 +308,7 @@ def _drive(plane: Plane, from_s: int, to_s: int) -> None:
 
 
 def _stakes(asked: Scenario, chance: Chance) -> list[int]:
-    return stakes(asked.validators.stake, asked.validators.count, chance)
+    return stakes(asked.validators, chance)
 
 
 def _scenario(validators: int, consensus: Consensus, agents: int = 0) -> Scenario:

@@ -217,15 +217,22 @@ def unread_fields(
     return [field for field in all_fields(kinds) if field not in seen]
 
 
+STAKES = ("EqualStake", "ListedStake", "LognormalStake", "ZipfStake")
+
+
 def scenario_field_counts(kind: type[Any], module: str) -> bool:
     """Count reads by who carries a scenario out, not by who loads or prints it.
 
-    Expectations are judged by the monitors, with helpers that stand beside their definition.
+    Expectations are judged by the monitors, with helpers that stand beside their definition;
+    stakes are dealt by the engine from amounts that the limits on exposure need too. Nobody else
+    asks for either once a scenario is loaded.
     """
-    judged = kind.__module__ == "sim.scenario.checks"
-    return module.startswith(
-        ("sim.engine", "sim.monitor", "sim.scenario.checks" if judged else "-")
-    )
+    beside = "-"
+    if kind.__module__ == "sim.scenario.checks":
+        beside = "sim.scenario.checks"
+    elif kind.__name__ in STAKES:
+        beside = "sim.scenario.exposure"
+    return module.startswith(("sim.engine", "sim.monitor", beside))
 
 
 def excused(kind: type[Any], name: str) -> bool:

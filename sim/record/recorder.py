@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from sim.record.canonical import canonical
-from sim.record.digests import TableDigest, replicate_digest
+from sim.record.digests import TableDigest
 from sim.record.encode import RecordError, RowCheck, Vocabularies, frame_of
 from sim.record.histogram import bucket_of
 from sim.record.store import PIECE_ROWS, write_frame, write_table
@@ -265,8 +265,3 @@ class Recorder:
         else:
             with contextlib.suppress(Exception):
                 self.flush()
-
-
-def digest_of(tables: Mapping[str, TableDigest]) -> str:
-    """Digest of a replicate, from what `close` returned."""
-    return replicate_digest({name: table.digest for name, table in tables.items()})

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sim.world.agents.plane import AgentPlane
 
 SECOND_NS = 1_000_000_000
+_ANY_HEIGHT = 1 << 62
 
 
 @dataclass(slots=True)
@@ -95,6 +96,23 @@ class World:
         self.stations.close_second(now_ns)
         self.observer.close_second(now_ns)
         self._balance(now_ns)
+        self._forget_states()
+
+    def _forget_states(self) -> None:
+        """Drop ledger states of blocks that no validator holds any more.
+
+        Who is so far behind (down, or just back without memory) that the front no longer holds
+        what comes next for it needs its own few blocks only, not all heights from there on.
+        """
+        trees = [node.validator.chain.tree for node in self.nodes]
+        front = max(tree.lowest_height for tree in trees)
+        self.ledger.forget(
+            (
+                tree.lowest_height,
+                _ANY_HEIGHT if tree.final.height >= front else tree.highest_height(),
+            )
+            for tree in trees
+        )
 
     def _conserve(self, plane: AgentPlane, now_ns: int) -> None:
         sums = plane.counters()

@@ -307,6 +307,8 @@ class Node:
             root = chain.tree.get(effect.root)
             assert root is not None, "a core holds the root of every epoch that it enters"
             self._members = members(chain.ledger.next_epoch(root).parameters)
+            # Nobody shares this ledger: what the core has let go of, nobody asks for.
+            chain.ledger.forget(((chain.tree.lowest_height, chain.tree.highest_height()),))
         elif type(effect) is Dropped and effect.refs:
             self._shared.payload.give_back(self.id, effect.refs)
         self._shared.observe(self.id, self._shared.now_ns(), effect)

@@ -26,6 +26,9 @@ from sim.protocol.types import (
 PENDING_CERTIFICATES = 16
 """Certificates kept whose block is not here yet."""
 _MEMO_LIMIT = 8192
+_TCS_REMEMBERED = 16
+_EPOCHS_JUDGED = 4
+"""Epochs whose certificates can be weighed and whose proofs are kept in any case."""
 
 
 class Chain:
@@ -52,7 +55,7 @@ class Chain:
         self.epoch = opened.parameters
         self.change = opened.change
         self._tables[self.epoch.epoch] = self.epoch
-        self._tables.pop(self.epoch.epoch - 4, None)
+        self._tables.pop(self.epoch.epoch - _EPOCHS_JUDGED, None)
         self.high_qc = root_certificate(self.epoch)
         self._checked: dict[BlockId, tuple[QC, str | None]]
         self._checked = self.epoch.memo.setdefault("checked", {})
@@ -80,12 +83,14 @@ class Chain:
 
     def check_tc(self, tc: TC) -> str | None:
         """Judge a timeout certificate by the present epoch, each object once."""
-        memo = self.epoch.memo
-        known = memo.get(("tc", tc.view))
+        memo: dict[int, tuple[TC, str | None]] = self.epoch.memo.setdefault("tcs", {})
+        known = memo.get(tc.view)
         if known is not None and known[0] is tc:
-            return known[1]  # type: ignore[no-any-return]
+            return known[1]
         reason = check_tc(tc, self.epoch)
-        memo["tc", tc.view] = (tc, reason)
+        memo[tc.view] = (tc, reason)
+        if len(memo) > _TCS_REMEMBERED:
+            del memo[next(iter(memo))]
         return reason
 
     @property
@@ -238,7 +243,17 @@ class Chain:
 
     def _close(self, proof: EpochProof) -> None:
         self.proofs[self.epoch.epoch] = proof
+        self._forget_proofs()
         self._open(proof.root)
+
+    def _forget_proofs(self) -> None:
+        """Drop the proofs that help nobody: the blocks that follow their roots are gone here."""
+        lowest, judged = self.tree.lowest_height, self.epoch.epoch - _EPOCHS_JUDGED + 1
+        while True:
+            oldest = next(iter(self.proofs))
+            if oldest >= judged or self.proofs[oldest].root.height + 1 >= lowest:
+                return
+            del self.proofs[oldest]
 
     def announce(self, out: list[Effect]) -> None:
         """Say which parameters are pinned now."""

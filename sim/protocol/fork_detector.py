@@ -97,6 +97,15 @@ class BlockTree:
     def __len__(self) -> int:
         return len(self._nodes)
 
+    @property
+    def lowest_height(self) -> int:
+        """Height of the oldest final block held; every other block is above it."""
+        return self._chain[0].block.height
+
+    def highest_height(self) -> int:
+        """Return the height of the highest block held, on whichever branch (linear time)."""
+        return max(node.block.height for node in self._nodes.values())
+
     def get(self, block_id: BlockId) -> Block | None:
         node = self._nodes.get(block_id)
         return None if node is None else node.block

@@ -8,8 +8,9 @@ whether evidence is sound is for `check_content`, before a vote.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 from sim.protocol import reputation_tracker as reputation
@@ -44,6 +45,8 @@ __all__ = ["Account", "Ledger", "LedgerParameters", "LedgerState", "NextEpoch"]
 
 _NO_PARENT = bytes(32)
 _EPOCHS_KEPT = 64
+_EPOCHS_REMEMBERED = 4
+"""Newest epochs that keep what is remembered of them: leaders, certificates, verdicts."""
 _COMMITS_KEPT = 1024
 
 
@@ -55,8 +58,8 @@ class NextEpoch(NamedTuple):
 class Ledger:
     """States by block id. One instance may be shared by any number of validators.
 
-    Bounded by `forget`. Errors: KeyError from `state`, `apply` and `next_epoch` when the block (or
-    the parent) is unknown or forgotten; ask `knows` first.
+    Bounded by `forget`, which its owner has to call. Errors: KeyError from `state`, `apply` and
+    `next_epoch` when the block (or the parent) is unknown or forgotten; ask `knows` first.
     """
 
     def __init__(self, parameters: LedgerParameters, genesis: Sequence[Account]) -> None:
@@ -68,7 +71,6 @@ class Ledger:
         self.minted = state.supply
         self._states = {self.genesis_block.id: state}
         self._by_height = {0: [self.genesis_block.id]}
-        self._lowest = 0
         self._epochs: dict[BlockId, NextEpoch] = {}
         self._committed: dict[BlockId, Committed] = {}
 
@@ -93,7 +95,6 @@ class Ledger:
             state = replace(before, height=before.height + 1)
         self._states[block.id] = state
         self._by_height.setdefault(state.height, []).append(block.id)
-        self._lowest = min(self._lowest, state.height)
         return state
 
     def check_payload(self, parent_id: BlockId, refs: Sequence[PayloadRef]) -> str | None:
@@ -170,14 +171,27 @@ class Ledger:
             found = self._epochs[root.id] = _pin(state)
             if len(self._epochs) > _EPOCHS_KEPT:
                 del self._epochs[next(iter(self._epochs))]
+            if len(self._epochs) > _EPOCHS_REMEMBERED:
+                # Who still lives in that epoch computes again what it had remembered.
+                past = next(islice(reversed(self._epochs.values()), _EPOCHS_REMEMBERED, None))
+                past.parameters.memo.clear()
         return found
 
-    def forget(self, below_height: int) -> None:
-        """Drop the states below a height; who shares a ledger gives the lowest any still needs."""
-        while self._lowest < below_height and len(self._by_height) > 1:
-            for block_id in self._by_height.pop(self._lowest, ()):
-                del self._states[block_id]
-            self._lowest += 1
+    def forget(self, needed: Iterable[tuple[int, int]]) -> None:
+        """Drop the states at heights within none of `needed`, (lowest, highest) ranges.
+
+        Whoever shares the ledger needs the heights of the blocks that it holds: every block that
+        can come next has its parent among them. Genesis stays, an amnesia crash goes back to it;
+        what is dropped and comes again is applied anew.
+        """
+        ranges, place, reach = sorted(needed), 0, 0
+        for height in sorted(self._by_height):
+            while place < len(ranges) and ranges[place][0] <= height:
+                reach = max(reach, ranges[place][1])
+                place += 1
+            if height > reach:
+                for block_id in self._by_height.pop(height):
+                    del self._states[block_id]
 
 
 def _genesis_state(

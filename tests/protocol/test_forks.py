@@ -383,3 +383,17 @@ def test_fork_choice_is_the_definition_on_random_trees(data: st.DataObject) -> N
                 assert not done.fork
         assert t.fork_choice() == brute_choice(blocks, certified, final)
         assert t.final == final
+
+
+def test_heights_held_follow_finality_and_branches() -> None:
+    t = tree(keep=2)
+    assert (t.lowest_height, t.highest_height()) == (0, 0)
+    chain = [GENESIS]
+    for view in range(1, 8):
+        chain.append(child(chain[-1], view))
+        grow(t, chain[-1])
+    t.finalize(chain[5].id)
+    assert (t.lowest_height, t.highest_height()) == (3, 7)
+    late = child(chain[7], 9, proposer=3)
+    grow(t, late)
+    assert t.highest_height() == 8

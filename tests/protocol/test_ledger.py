@@ -430,21 +430,44 @@ def test_supply_is_conserved_and_apply_is_pure_on_any_chain(
     assert all(other.state(b.id).digest() == chain.ledger.state(b.id).digest() for b in blocks)
 
 
-def test_forget_bounds_memory_and_keeps_what_is_above() -> None:
+def test_forget_keeps_what_is_needed_and_genesis() -> None:
     chain = Chain()
-    chain.grow(3 * L)
-    root = chain.tip
-    opened = chain.opened()
-    chain.grow(2)
-    chain.ledger.forget(3 * L + 1)
-    assert not chain.ledger.knows(root.id)
-    assert chain.ledger.knows(chain.tip.id)
-    assert chain.ledger.next_epoch(root).parameters == opened
-    chain.grow(2 * L)
-    chain.ledger.forget(10**6)
-    assert chain.ledger.knows(chain.tip.id)  # the newest height always stays
+    blocks = []
+    for _ in range(4 * L):
+        chain.grow(1)
+        blocks.append(chain.tip)
+    chain.ledger.forget([(3 * L, 10**6), (5, 7)])
+    known = [b.height for b in blocks if chain.ledger.knows(b.id)]
+    assert known == [5, 6, 7, *range(3 * L, 4 * L + 1)]
+    assert chain.ledger.knows(chain.ledger.genesis_block.id)
+    chain.ledger.forget([])
+    assert not any(chain.ledger.knows(block.id) for block in blocks)
     with pytest.raises(KeyError):
-        chain.ledger.state(chain.ledger.genesis_block.id)
+        chain.ledger.state(chain.tip.id)
+
+
+def test_what_was_forgotten_is_applied_anew() -> None:
+    """As by a validator that lost its memory: from genesis, over several epochs."""
+    chain = Chain()
+    blocks, digests = [], []
+    for _ in range(3 * L):
+        digests.append(chain.grow(1).digest())
+        blocks.append(chain.tip)
+    first = chain.ledger.next_epoch(chain.ledger.genesis_block)
+    chain.ledger.forget([(3 * L, 10**6)])
+    assert [chain.ledger.apply(block).digest() for block in blocks] == digests
+    assert chain.ledger.next_epoch(chain.ledger.genesis_block) == first
+
+
+def test_what_is_remembered_of_an_epoch_ends_four_epochs_later() -> None:
+    chain = Chain()
+    memos = []
+    for _ in range(6):
+        chain.grow(L)
+        memo = chain.opened().memo
+        memo["leaders"] = {}
+        memos.append(memo)
+    assert [bool(memo) for memo in memos] == [False, False, True, True, True, True]
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,5 @@
-"""Compliance as mechanisms under attack: the audit log, and later access and personal data."""
+"""Compliance as mechanisms under attack.
+
+`audit_logger` keeps records in the tree of `merkle`; `tree_heads` makes it tamper-evident;
+`tampering` is what an insider can do to it.
+"""

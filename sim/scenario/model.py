@@ -31,6 +31,7 @@ from sim.scenario.fields import (
 )
 from sim.scenario.selection import MAX_VALIDATORS, ValidatorIndex
 from sim.scenario.sweep import Sweep
+from sim.scenario.until import Until
 
 Stake: TypeAlias = Annotated[int, Count(0, 10**15)]
 Epochs: TypeAlias = Annotated[int, Count(1, 100_000)]
@@ -415,6 +416,8 @@ class Scenario:
     """Root of all chance."""
     replicates: Annotated[int, Count(1, 10_000)] = 1
     """Runs with chance of their own."""
+    until: Until | None = None
+    """Add replicates until an interval is narrow; `replicates` are then the pilot."""
     duration_ns: Annotated[int, duration("100 ms", "365 d")] = 60_000_000_000
     """Simulated time of a run."""
     record: Record = Record()

@@ -19,7 +19,10 @@ from sim.scenario.fields import Marker
 from sim.scenario.quantities import QuantityError
 
 MAX_POINTS = 10_000
-OWN_KEYS = ("schema", "name", "title", "question", "extends", "sweep", "seed", "replicates")
+OWN_KEYS = (
+    *("schema", "name", "title", "question", "extends", "sweep", "seed", "replicates"),
+    *("until", "record"),
+)
 """Keys that a sweep cannot vary: replicates vary the seed, the others do not change a run."""
 
 Value: TypeAlias = str | int | bool | Decimal | list[Any] | dict[str, Any]

@@ -31,11 +31,13 @@ from tests.engine.worlds import AGENTS, BUSY, EAST, WEST, scenario
 Field = tuple[type[Any], str]
 
 NOT_THE_ENGINE_S: dict[str, tuple[str, ...]] = {
-    "Scenario": ("schema_version", "question", "sweep"),
+    "Scenario": ("schema_version", "question", "sweep", "until"),
     "Grid": ("grid",),
     "Zip": ("zip",),
+    "Until": ("metric", "relative_width_ppm", "confidence_ppm", "max_replicates"),
 }
-"""What a scenario says to readers, and sweeps, whose points are scenarios of their own."""
+"""What a scenario says to readers, and what studies read: sweeps, whose points are scenarios of
+their own, and when replicates are enough."""
 
 
 def reachable(kind: Any, found: dict[type[Any], None] | None = None) -> list[type[Any]]:

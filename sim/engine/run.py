@@ -7,6 +7,7 @@ hand, flushes, and leaves a run that says `interrupted`; a second one stops at o
 from __future__ import annotations
 
 import gc
+import hashlib
 import signal
 import threading
 import time
@@ -22,10 +23,11 @@ from sim.engine.build import build
 from sim.engine.plane_parameters import region_names
 from sim.engine.plane_rows import VOCABULARIES
 from sim.engine.world import World
-from sim.monitor.verdict import Verdict, combine, judge
+from sim.monitor.verdict import Line, Verdict, combine, judge
 from sim.record.digests import TableDigest
 from sim.record.machine import cpu_time_ns, peak_memory_bytes
 from sim.record.recorder import Recorder
+from sim.record.results import write_result
 from sim.record.runs import ReplicateResult, RunWriter
 from sim.record.summary import epoch_levels, metrics_of
 from sim.record.tables import table_of
@@ -98,12 +100,16 @@ def run(
     detail: Detail | None = None,
     command: Sequence[str] = (),
 ) -> RunOutcome:
-    """Run every point and replicate of `scenario`; write one run directory below `out`.
+    """Run every point and replicate of `scenario`, one after the other, in this process.
 
-    `started(path)` is called once the directory is there, before the first event. `detail`
-    replaces the scenario's own. Raises OSError where `out` cannot be written; any error in a run
-    leaves a directory in state `failed` with what had been flushed.
+    Writes one run directory below `out`. `started(path)` is called once the directory is there,
+    before the first event. `detail` replaces the scenario's own. Raises OSError where `out` cannot
+    be written, and ValueError where the scenario says `until`: what decides that is a study
+    (`sim.run_study`). Any error in a run leaves a directory in state `failed` with what had been
+    flushed.
     """
+    if scenario.until is not None:
+        raise ValueError("`until` takes a study: sim.run_study, or creto-sim run")
     if detail is not None:
         scenario = replace(scenario, record=replace(scenario.record, detail=detail))
     points = scenario.points()
@@ -118,6 +124,7 @@ def run(
         command=command,
         points=None if scenario.sweep is None else len(points),
         replicates=scenario.replicates,
+        settings=tuple(point.settings for point in points),
     )
     results: list[ReplicateResult] = []
     verdicts: list[Verdict] = []
@@ -130,7 +137,8 @@ def run(
                     if stop.requested:
                         break
                     place = Place(point.index, len(points), number, scenario.replicates)
-                    result, verdict = _replicate(point.scenario, writer, place, progress, stop)
+                    folder = writer.replicate_path(point.index, number)
+                    result, verdict = replicate(point.scenario, folder, place, progress, stop)
                     writer.add(result)
                     results.append(result)
                     verdicts.append(verdict)
@@ -153,16 +161,37 @@ def run(
     )
 
 
-def _replicate(
+def identity(scenario: Scenario, number: int) -> str:
+    """Return a digest (hex) of what a replicate of one point depends on.
+
+    How many replicates there are beside it is left out.
+    """
+    alone = replace(scenario, replicates=1, until=None, sweep=None)
+    return hashlib.sha256(f"{alone.digest}/{number}".encode()).hexdigest()
+
+
+def verdict_lines(verdict: Verdict) -> tuple[tuple[str, str, str], ...]:
+    """Return the lines of a verdict as plain words."""
+    return tuple((line.expectation, line.outcome, line.found) for line in verdict.lines)
+
+
+def verdict_of(outcome: str, lines: Sequence[tuple[str, str, str]]) -> Verdict:
+    """Make the verdict again that `verdict_lines` took apart."""
+    return Verdict(outcome, tuple(Line(*line) for line in lines))
+
+
+def replicate(
     scenario: Scenario,
-    writer: RunWriter,
+    folder: Path,
     place: Place,
     progress: Callable[[Progress], None] | None,
     stop: Stop,
 ) -> tuple[ReplicateResult, Verdict]:
-    """Simulate one replicate of one point and judge it."""
+    """Simulate one replicate of one point into `folder`, which it makes, and judge it.
+
+    `result.json` comes last: with it the folder is whole.
+    """
     wall, cpu = time.monotonic_ns(), cpu_time_ns()
-    folder = writer.replicate_path(place.point, place.replicate)
     vocabularies = {"region": region_names(scenario), **VOCABULARIES}
     with Recorder(folder, detail=scenario.record.detail, vocabularies=vocabularies) as recorder:
         world = build(scenario, place.replicate, recorder)
@@ -194,6 +223,7 @@ def _replicate(
         cpu_ns=cpu_time_ns() - cpu,
         peak_memory_bytes=peak_memory_bytes(),
     )
+    write_result(folder, result, verdict_lines(verdict), identity(scenario, place.replicate))
     return result, verdict
 
 

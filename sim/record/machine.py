@@ -112,6 +112,21 @@ def hold_lock(path: Path, size_bytes: int) -> int:
     return handle
 
 
+def retake_lock(path: Path, size_bytes: int) -> int | None:
+    """Lock the file that a dead process left, or a new one; None where a living one holds it."""
+    try:
+        return hold_lock(path, size_bytes)
+    except FileExistsError:
+        handle = os.open(path, os.O_RDWR)
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
 def release_lock(handle: int, path: Path) -> None:
     """Remove the file, which gives its space back, and its lock."""
     path.unlink(missing_ok=True)

@@ -41,6 +41,7 @@ from sim.record.machine import (
     peak_memory_bytes,
     platform_facts,
     release_lock,
+    retake_lock,
     versions,
 )
 from sim.record.recorder import PARTS
@@ -50,6 +51,8 @@ from sim.record.tables import BY_NAME, DETAILS, TABLES, table_of
 SCHEMA = "creto-sim-run/1"
 _BALLAST_BYTES = 64 << 10
 _STATES = ("complete", "interrupted", "failed")
+_ENDINGS = ("verdict", "digest", "digests", "finished_utc", "error")
+"""What the manifest of an unfinished run does not have."""
 _ABSOLUTE = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\'\"=:,]+[/\\])+")
 
 
@@ -92,14 +95,16 @@ def replicate_folder(point: int | None, replicate: int) -> Path:
 class RunWriter:
     """One run directory from its first file to its last. Make it with `RunWriter.start`."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any], *, swept: bool) -> None:
+    def __init__(
+        self, path: Path, manifest: dict[str, Any], *, swept: bool, lock: int | None = None
+    ) -> None:
         self.path = path
         self._manifest = manifest
         self._swept = swept
         self._results: list[ReplicateResult] = []
         self._wall_start_ns = time.monotonic_ns()
         self._cpu_start_ns = cpu_time_ns()
-        self._lock = hold_lock(path / "RUNNING", _BALLAST_BYTES)
+        self._lock = hold_lock(path / "RUNNING", _BALLAST_BYTES) if lock is None else lock
 
     @classmethod
     def start(
@@ -114,10 +119,12 @@ class RunWriter:
         command: Sequence[str],
         points: int | None = None,
         replicates: int = 1,
+        settings: Sequence[Sequence[tuple[str, str]]] = (),
     ) -> RunWriter:
         """Make the directory and its manifest, before the first event.
 
-        `points` is None without a sweep. Raises OSError where the root cannot be written.
+        `points` is None without a sweep; `settings`: what varies, (path, value) pairs by point.
+        Raises OSError where the root cannot be written.
         """
         if detail not in DETAILS:
             raise ValueError(f"detail is one of {list(DETAILS)}, not {detail!r}")
@@ -133,6 +140,7 @@ class RunWriter:
             "detail": detail,
             "points": points,
             "replicates": replicates,
+            "settings": [[[path, portable(text)] for path, text in point] for point in settings],
             "command": [portable(argument) for argument in command],
             "started_utc": f"{started:%Y-%m-%dT%H:%M:%SZ}",
             "versions": versions(),
@@ -146,6 +154,32 @@ class RunWriter:
             # Nothing has run: no directory says it better than half a one.
             shutil.rmtree(path, ignore_errors=True)
             raise
+
+    @classmethod
+    def resume(cls, run: Run) -> RunWriter:
+        """Take up the directory of a run that died, failed or was interrupted.
+
+        Raises RunError where a process still works on it, where it is complete, and where other
+        versions made it: what they wrote and what is still to come would not be one run.
+        """
+        if run.state in ("running", "complete"):
+            raise RunError(f"{run.path.name}: the run is {run.state}; there is nothing to resume")
+        then, now = run.manifest["versions"], versions()
+        other = [name for name in sorted({**then, **now}) if then.get(name) != now.get(name)]
+        if other:
+            raise RunError(
+                f"{run.path.name}: made with another version of {', '.join(other)}; what is there "
+                "stays readable, the rest has to be run anew"
+            )
+        lock = retake_lock(run.path / "RUNNING", _BALLAST_BYTES)
+        if lock is None:
+            raise RunError(f"{run.path.name}: another process has just resumed it")
+        left = {k: v for k, v in run.manifest.items() if k not in _ENDINGS}
+        resumed = [*run.manifest.get("resumed_utc", ()), f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"]
+        manifest = left | {"state": "running", "resumed_utc": resumed}
+        write_json(run.path / "manifest.json", manifest)
+        (run.path / "DONE").unlink(missing_ok=True)
+        return cls(run.path, manifest, swept=manifest["points"] is not None, lock=lock)
 
     def replicate_path(self, point: int, replicate: int) -> Path:
         """Return the folder for a replicate's recorder; the recorder makes it."""
@@ -302,6 +336,17 @@ class Run:
         return str(self.manifest["detail"])
 
     @property
+    def settings(self) -> tuple[tuple[tuple[str, str], ...], ...]:
+        """What varies, as (path, value) pairs by point; one empty tuple without a sweep."""
+        stated = self.manifest.get("settings") or [[]]
+        return tuple(tuple((str(k), str(v)) for k, v in point) for point in stated)
+
+    def folder(self, point: int, replicate: int) -> Path:
+        """Return the folder of a replicate's tables."""
+        swept = self.manifest.get("points") is not None
+        return self.path / replicate_folder(point if swept else None, replicate)
+
+    @property
     def digest(self) -> str | None:
         """Digest over all replicates; None before the run has ended."""
         value = self.manifest.get("digest")
@@ -384,8 +429,7 @@ class Run:
         return rows if replicate is None else rows.filter(pl.col("replicate") == replicate)
 
     def _rows(self, name: str, point: int, replicate: int) -> pl.LazyFrame | None:
-        swept = self.manifest.get("points") is not None
-        folder = self.path / replicate_folder(point if swept else None, replicate)
+        folder = self.folder(point, replicate)
         whole = folder / f"{name}.parquet"
         if whole.is_dir():
             return pl.concat([pl.scan_parquet(path) for path in sorted(whole.glob("*.parquet"))])

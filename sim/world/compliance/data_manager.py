@@ -1,0 +1,408 @@
+"""Personal data: subjects, consent by purpose, erasure with proof, holds, export, breaches.
+
+Owns keys (one a subject), what replicas store (ciphertext only), consents, requests and their
+clocks. Must not know: how messages reach replicas (the caller says when each has acted), who may
+ask (`access_controller` decides), the event loop.
+
+An erasure destroys the subject's key and deletes its rows on every replica. It is complete when all
+replicas have confirmed and the last backup that holds the key has expired: until then whoever has
+that backup can read old copies of the rows. All of it is claimed within the simulated system only.
+
+Source: Regulation (EU) 2016/679, articles 7, 12, 17, 20, 33, 34.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import NamedTuple
+
+from Crypto.Cipher import AES
+
+from sim.world.compliance.audit_logger import AuditLogger, Outcome
+
+HOUR_NS = 3_600_000_000_000
+DAY_NS = 24 * HOUR_NS
+ANSWER_WITHIN_NS = 30 * DAY_NS
+"""Article 12(3): one month, taken as 30 days."""
+NOTIFY_WITHIN_NS = 72 * HOUR_NS
+"""Article 33(1): from when the controller is aware, not from when it happened."""
+_NONCE_BYTES = 12
+_TAG_BYTES = 16
+
+
+class Refused(Exception):
+    """A request that must not be carried out; says why, without the data."""
+
+
+class Consent(NamedTuple):
+    """One statement of a subject about one purpose. `version`: of the text that it was shown."""
+
+    purpose: str
+    given: bool
+    time_ns: int
+    version: int
+
+
+@dataclass(slots=True)
+class Subject:
+    """A person, from enrolment to erasure. `held`: cases that forbid erasure.
+
+    `token` stands for the person wherever something is stored or logged; without the name, which
+    goes with the erasure, it leads to nobody.
+    """
+
+    token: str
+    key: bytes
+    created_ns: int
+    consents: list[Consent] = field(default_factory=list)
+    held: dict[str, int] = field(default_factory=dict)
+    rows: int = 0
+
+
+class Row(NamedTuple):
+    """What a replica stores of a subject: a token, a purpose, and ciphertext."""
+
+    token: str
+    number: int
+    purpose: str
+    stored_ns: int
+    sealed: bytes
+
+
+@dataclass(slots=True)
+class Erasure:
+    """A request under article 17. `waiting`: replicas that have not confirmed, in order."""
+
+    number: int
+    token: str
+    asked_ns: int
+    key_digest: str
+    waiting: list[str]
+    backups_until_ns: int
+    confirmed: dict[str, int] = field(default_factory=dict)
+
+    def complete_ns(self) -> int | None:
+        """Return when nobody could read the data any more; None while replicas are waited for."""
+        if self.waiting:
+            return None
+        return max(self.backups_until_ns, self.asked_ns, *self.confirmed.values())
+
+    def overdue(self, now_ns: int) -> bool:
+        """Tell whether the subject had to be answered by now, and some replica has not acted."""
+        return bool(self.waiting) and now_ns > self.asked_ns + ANSWER_WITHIN_NS
+
+
+@dataclass(slots=True)
+class Breach:
+    """`aware_ns` starts the clock. `high_risk`: the subjects must be told too (article 34)."""
+
+    number: int
+    occurred_ns: int
+    aware_ns: int
+    subjects: tuple[str, ...]
+    high_risk: bool
+    authority_ns: int | None = None
+    subjects_told_ns: int | None = None
+
+    def late(self, now_ns: int) -> bool:
+        """Tell whether the authority was told, or is still untold, after 72 hours."""
+        told = now_ns if self.authority_ns is None else self.authority_ns
+        return told > self.aware_ns + NOTIFY_WITHIN_NS
+
+
+@dataclass(frozen=True, slots=True)
+class DataRules:
+    """`purposes`: what data may be processed for. `propagation_ns`: how long a withdrawal may take
+    to reach every processor. Backups of the keys are made every `backup_every_ns`, from 0 on, and
+    kept for `backup_kept_ns`; `backup_every_ns` 0: none."""
+
+    purposes: tuple[str, ...]
+    propagation_ns: int
+    backup_every_ns: int
+    backup_kept_ns: int
+    retention_ns: int
+    """Rows older than this are deleted; 0: never."""
+
+    def __post_init__(self) -> None:
+        if not self.purposes:
+            raise ValueError("purposes: name at least one")
+        for name in ("propagation_ns", "backup_every_ns", "backup_kept_ns", "retention_ns"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} {getattr(self, name)} must not be negative")
+
+
+class DataManager:
+    """The data of all subjects on all `replicas` (names, in order).
+
+    Everything that is asked and done is in `audit`, which holds tokens and hashes of ciphertext,
+    never names or data. Keys follow from `seed`, so that a run can be repeated: their destruction
+    is a fact of the simulated system, not of the machine that simulates it.
+    """
+
+    def __init__(
+        self, rules: DataRules, replicas: tuple[str, ...], audit: AuditLogger, seed: bytes
+    ) -> None:
+        if not replicas:
+            raise ValueError("replicas: name at least one")
+        self.rules = rules
+        self.audit = audit
+        self.subjects: dict[str, Subject] = {}
+        self.replicas: dict[str, dict[tuple[str, int], Row]] = {name: {} for name in replicas}
+        self.erasures: list[Erasure] = []
+        self.breaches: list[Breach] = []
+        self._seed = seed
+        self._enrolled = 0
+        self._sealed = 0
+        self._by_token: dict[str, Subject] = {}
+
+    # Subjects and consent
+
+    def enroll(self, name: str, now_ns: int) -> Subject:
+        """Make a subject known, with a key of its own. Refused: the name is taken.
+
+        Who was erased may come back, as somebody new.
+        """
+        if name in self.subjects:
+            raise Refused(f"subject {name!r} exists")
+        self._enrolled += 1
+        origin = self._seed + self._enrolled.to_bytes(8, "big") + name.encode()
+        token = sha256(b"token" + origin).hexdigest()[:16]
+        subject = Subject(token, sha256(b"key" + origin).digest(), now_ns)
+        self.subjects[name] = self._by_token[token] = subject
+        self._say(now_ns, "subject", "enroll", subject)
+        return subject
+
+    def consent(self, name: str, purpose: str, *, given: bool, version: int, now_ns: int) -> None:
+        """Take a subject's word on a purpose; withdrawing is the same act (article 7(3))."""
+        subject = self._subject(name)
+        self._known(purpose)
+        subject.consents.append(Consent(purpose, given, now_ns, version))
+        self._say(now_ns, "subject", "consent" if given else "withdraw", subject, purpose)
+
+    def consent_at(self, name: str, purpose: str, time_ns: int) -> Consent | None:
+        """Return the statement in force at a time, to demonstrate consent (article 7(1))."""
+        self._known(purpose)
+        said = [c for c in self._subject(name).consents if c.purpose == purpose]
+        before = [c for c in said if c.time_ns <= time_ns]
+        return before[-1] if before else None
+
+    def may_process(self, name: str, purpose: str, now_ns: int) -> bool:
+        """Tell whether a processor may go on: it hears of a statement `propagation_ns` later.
+
+        Consent holds for a processor once it has heard of it; a withdrawal may be heard of late,
+        so processing goes on for at most `propagation_ns`.
+        """
+        heard = self.consent_at(name, purpose, now_ns - self.rules.propagation_ns)
+        return heard is not None and heard.given
+
+    # Data
+
+    def store(self, name: str, purpose: str, data: Mapping[str, str], now_ns: int) -> int:
+        """Seal data and put it on every replica; return its number. Refused: no consent."""
+        subject = self._subject(name)
+        now = self.consent_at(name, purpose, now_ns)
+        if now is None or not now.given:
+            self._say(now_ns, "processor", "store", subject, purpose, Outcome.DENIED)
+            raise Refused(f"subject {name!r} has not consented to {purpose!r}")
+        sealed = self._seal(subject, json.dumps(dict(data), sort_keys=True).encode())
+        row = Row(subject.token, subject.rows, purpose, now_ns, sealed)
+        subject.rows += 1
+        for rows in self.replicas.values():
+            rows[row.token, row.number] = row
+        self._say(now_ns, "processor", "store", subject, sha256(sealed).hexdigest())
+        return row.number
+
+    def read(self, name: str, number: int, replica: str, now_ns: int) -> dict[str, str]:
+        """Open one row. Refused: it is not there, or its purpose is not consented to."""
+        subject = self._subject(name)
+        row = self.replicas[replica].get((subject.token, number))
+        if row is None:
+            raise Refused(f"subject {name!r} has no row {number}")
+        if not self.may_process(name, row.purpose, now_ns):
+            self._say(now_ns, "processor", "read", subject, row.purpose, Outcome.DENIED)
+            raise Refused(f"subject {name!r} has not consented to {row.purpose!r}")
+        return self._open(subject.key, row)
+
+    def export(self, name: str, now_ns: int, *, replica: str) -> str:
+        """Return all that is held of a subject, as JSON (article 20)."""
+        subject = self._subject(name)
+        stored = self.replicas[replica]
+        keys = ((subject.token, number) for number in range(subject.rows))
+        rows = [stored[key] for key in keys if key in stored]
+        whole = {
+            "schema": "creto-sim/subject/1",
+            "subject": name,
+            "consents": [consent._asdict() for consent in subject.consents],
+            "rows": [
+                {
+                    "number": row.number,
+                    "purpose": row.purpose,
+                    "stored_ns": row.stored_ns,
+                    "data": self._open(subject.key, row),
+                }
+                for row in rows
+            ],
+        }
+        self._say(now_ns, "subject", "export", subject, f"{len(rows)} rows")
+        return json.dumps(whole, indent=2, sort_keys=True)
+
+    # Erasure, holds, retention
+
+    def hold(self, name: str, case: str, now_ns: int) -> None:
+        """Forbid a subject's erasure while a case is open (article 17(3)(e))."""
+        subject = self._subject(name)
+        subject.held[case] = now_ns
+        self._say(now_ns, "legal", "hold", subject, case)
+
+    def lift(self, name: str, case: str, now_ns: int) -> None:
+        """End a hold. Refused: there is none for this case."""
+        subject = self._subject(name)
+        if subject.held.pop(case, None) is None:
+            raise Refused(f"subject {name!r} is not held for {case!r}")
+        self._say(now_ns, "legal", "lift", subject, case)
+
+    def erase(self, name: str, now_ns: int) -> Erasure:
+        """Destroy a subject's key and ask all replicas to delete its rows.
+
+        Refused: a hold is on, or nobody of that name is known (any more). What replicas and
+        backups still hold is in the answer; `confirm` says when a replica has acted.
+        """
+        subject = self._subject(name)
+        if subject.held:
+            cases = ", ".join(subject.held)
+            self._say(now_ns, "subject", "erase", subject, cases, Outcome.DENIED)
+            raise Refused(f"subject {name!r} is held for {cases}")
+        digest = sha256(subject.key).hexdigest()
+        until = self.last_backup_until_ns(subject.created_ns, now_ns)
+        number = len(self.erasures)
+        request = Erasure(number, subject.token, now_ns, digest, list(self.replicas), until)
+        self.erasures.append(request)
+        self._say(now_ns, "subject", "erase", subject, digest)
+        del self.subjects[name], self._by_token[subject.token]
+        return request
+
+    def last_backup_until_ns(self, created_ns: int, destroyed_ns: int) -> int:
+        """Return when the last backup that holds a key expires; its destruction if none does."""
+        every = self.rules.backup_every_ns
+        if not every:
+            return destroyed_ns
+        last = destroyed_ns // every * every
+        return last + self.rules.backup_kept_ns if last >= created_ns else destroyed_ns
+
+    def confirm(self, number: int, replica: str, now_ns: int) -> None:
+        """Delete an erased subject's rows on one replica, when the request has reached it."""
+        request = self.erasures[number]
+        if replica not in request.waiting:
+            return
+        rows = self.replicas[replica]
+        for key in [key for key in rows if key[0] == request.token]:
+            del rows[key]
+        request.waiting.remove(replica)
+        request.confirmed[replica] = now_ns
+        about = f"subject/{request.token}"
+        self.audit.append(now_ns, replica, "delete_rows", about, Outcome.DONE)
+
+    def expire(self, replica: str, now_ns: int) -> int:
+        """Delete what is older than the retention on one replica; return how many rows."""
+        limit = self.rules.retention_ns
+        if not limit:
+            return 0
+        rows = self.replicas[replica]
+        known = self._by_token
+        old = [
+            key
+            for key, row in rows.items()
+            if row.stored_ns < now_ns - limit and not (key[0] in known and known[key[0]].held)
+        ]
+        for key in old:
+            del rows[key]
+        if old:
+            said = f"{len(old)} rows"
+            self.audit.append(now_ns, replica, "expire_rows", "*", Outcome.DONE, detail=said)
+        return len(old)
+
+    # Breaches
+
+    def breach(
+        self, occurred_ns: int, aware_ns: int, subjects: tuple[str, ...], *, high_risk: bool
+    ) -> Breach:
+        """Enter a breach into the register, at the time at which the controller is aware of it."""
+        if aware_ns < occurred_ns:
+            raise ValueError(f"aware at {aware_ns} ns, before it happened at {occurred_ns} ns")
+        made = Breach(len(self.breaches), occurred_ns, aware_ns, subjects, high_risk)
+        self.breaches.append(made)
+        said, about = f"{len(subjects)} subjects", f"breach/{made.number}"
+        self.audit.append(aware_ns, "controller", "breach", about, Outcome.DONE, detail=said)
+        return made
+
+    def notify(self, number: int, whom: str, now_ns: int) -> None:
+        """Note that the authority, or the subjects, were told."""
+        if whom not in ("authority", "subjects"):
+            raise ValueError(f"whom {whom!r}: need authority or subjects")
+        breach = self.breaches[number]
+        if whom == "authority":
+            breach.authority_ns = now_ns
+        else:
+            breach.subjects_told_ns = now_ns
+        late = "late" if whom == "authority" and breach.late(now_ns) else ""
+        act, about = f"notify_{whom}", f"breach/{number}"
+        self.audit.append(now_ns, "controller", act, about, Outcome.DONE, detail=late)
+
+    # Parts
+
+    def _subject(self, name: str) -> Subject:
+        subject = self.subjects.get(name)
+        if subject is None:
+            raise Refused(f"subject {name!r} is not known")
+        return subject
+
+    def _known(self, purpose: str) -> None:
+        if purpose not in self.rules.purposes:
+            known = ", ".join(self.rules.purposes)
+            raise Refused(f"purpose {purpose!r} is not one of {known}")
+
+    def _say(
+        self,
+        now_ns: int,
+        actor: str,
+        action: str,
+        subject: Subject,
+        detail: str = "",
+        outcome: Outcome = Outcome.DONE,
+    ) -> None:
+        about = f"subject/{subject.token}"
+        self.audit.append(now_ns, actor, action, about, outcome, detail=detail)
+
+    def _seal(self, subject: Subject, data: bytes) -> bytes:
+        self._sealed += 1
+        nonce = self._sealed.to_bytes(_NONCE_BYTES, "big")
+        sealed, tag = AES.new(subject.key, AES.MODE_GCM, nonce=nonce).encrypt_and_digest(data)
+        return nonce + tag + sealed
+
+    def _open(self, key: bytes, row: Row) -> dict[str, str]:
+        nonce, rest = row.sealed[:_NONCE_BYTES], row.sealed[_NONCE_BYTES:]
+        cipher = AES.new(key, AES.MODE_GCM, nonce=nonce)
+        opened = cipher.decrypt_and_verify(rest[_TAG_BYTES:], rest[:_TAG_BYTES])
+        data: dict[str, str] = json.loads(opened)
+        return data
+
+
+def as_csv(exported: str) -> str:
+    """Turn an export into CSV, a line a field: number, purpose, stored_ns, field, value."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("number", "purpose", "stored_ns", "field", "value"))
+    for row in json.loads(exported)["rows"]:
+        for name, value in sorted(row["data"].items()):
+            writer.writerow((row["number"], row["purpose"], row["stored_ns"], name, value))
+    return out.getvalue()
+
+
+def rows_of(exported: str) -> list[tuple[str, dict[str, str]]]:
+    """Read an export back: (purpose, data) by number, as `store` takes them."""
+    return [(row["purpose"], row["data"]) for row in json.loads(exported)["rows"]]

@@ -1,34 +1,121 @@
-"""Attach attacks to the validators they own, for the time they last; and keep them from forging.
+"""Attach attacks to the validators they own, for the time they last.
 
-Owns the notary: what each identity has truly signed. An attack may send anything; a statement of
-an identity that it does not own, and that the identity never made, does not verify anywhere.
+Owns the place of an attack between the driver and a core: it sees what the core is told, edits
+what the core asks for, and is woken by its own alarms. Must not know what an attack is up to.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
+from itertools import groupby
+from typing import Any, NamedTuple
 
-from sim.world.adversary import Attack, Edited
+from sim.protocol.chain import Chain
+from sim.protocol.events import Event, Restarted
+from sim.protocol.validator import Validator
+from sim.world.adversary import Alarm, Attack, Edited, place
+from sim.world.adversary.when import Trigger
 
 
 class Engagement(NamedTuple):
-    """One attack (its `place` in the scenario) and when it is on: start_ns <= now < end_ns."""
+    """One attack (its `place` in the scenario) and when it is on.
+
+    start_ns <= now < end_ns, and then wherever `trigger` says so; None: always.
+    """
 
     place: int
     attack: Attack
     start_ns: int
     end_ns: int
+    trigger: Trigger | None = None
+
+
+class Wake(NamedTuple):
+    """The token of an alarm: the engagement that asked for it, by rank, and its own token."""
+
+    rank: int
+    token: Any
 
 
 class Mind:
-    """The attacks that own one validator, applied in the scenario's order."""
+    """A core in the hands of attacks, which are applied in the scenario's order.
 
-    def __init__(self, engagements: tuple[Engagement, ...]) -> None:
+    It stands in the core's place: `handle` returns what leaves the validator.
+    """
+
+    def __init__(self, core: Validator, engagements: tuple[Engagement, ...]) -> None:
+        self.core = core
+        self._me = core.me
         self._engagements = engagements
+        self._begun = [False] * len(engagements)
 
-    def edit(self, me: int, effects: list[Edited], now_ns: int) -> list[Edited]:
+    @property
+    def chain(self) -> Chain:
+        return self.core.chain
+
+    def handle(self, event: Event, now_ns: int) -> list[Any]:
+        """Show `event` to the attacks that are on, then, unless one keeps it, to the core."""
+        if isinstance(event, Restarted):
+            self._begun = [False] * len(self._begun)
+        begun = self._begin(now_ns)
+        for rank, engaged in enumerate(self._engagements):
+            if self._on(engaged, now_ns, None):
+                taken = engaged.attack.see(self._me, event, now_ns)
+                if taken is not None:
+                    return begun + _addressed(taken, rank)
+        return begun + self.edit(list(self.core.handle(event, now_ns)), now_ns)
+
+    def edit(self, effects: list[Edited], now_ns: int) -> list[Edited]:
         """Pass `effects` through every attack that is on."""
-        for _, attack, start_ns, end_ns in self._engagements:
-            if start_ns <= now_ns < end_ns:
-                effects = attack.edit(me, effects, now_ns)
+        for rank, engaged in enumerate(self._engagements):
+            if not engaged.start_ns <= now_ns < engaged.end_ns:
+                continue
+            if engaged.trigger is None:
+                effects = _addressed(engaged.attack.edit(self._me, effects, now_ns), rank)
+                continue
+            on = partial(self._on, engaged, now_ns)
+            out: list[Edited] = []
+            for acts, run in groupby(effects, on):
+                part = list(run)
+                if acts:
+                    part = _addressed(engaged.attack.edit(self._me, part, now_ns), rank)
+                out += part
+            effects = out
         return effects
+
+    def woken(self, alarm: Wake | None, now_ns: int) -> list[Edited]:
+        """Return what an alarm, or (None) the start of an attack, leads to."""
+        begun = self._begin(now_ns)
+        if alarm is None:
+            return begun
+        engaged = self._engagements[alarm.rank]
+        if now_ns >= engaged.end_ns:
+            return begun
+        return begun + _addressed(engaged.attack.woken(self._me, alarm.token, now_ns), alarm.rank)
+
+    def _begin(self, now_ns: int) -> list[Edited]:
+        out: list[Edited] = []
+        for rank, engaged in enumerate(self._engagements):
+            if not self._begun[rank] and engaged.start_ns <= now_ns < engaged.end_ns:
+                self._begun[rank] = True
+                out += _addressed(engaged.attack.begin(self._me, now_ns), rank)
+        return out
+
+    def _on(self, engaged: Engagement, now_ns: int, effect: Edited | None) -> bool:
+        if not engaged.start_ns <= now_ns < engaged.end_ns:
+            return False
+        if engaged.trigger is None:
+            return True
+        core = self.core
+        epoch, view = (core.epoch, core.view) if effect is None else place(effect, core)
+        return engaged.trigger(core, epoch, view)
+
+
+def _addressed(effects: list[Edited], rank: int) -> list[Edited]:
+    """Note on alarms whose they are."""
+    return [
+        Alarm(Wake(rank, effect.token), effect.delay_ns)
+        if isinstance(effect, Alarm) and not isinstance(effect.token, Wake)
+        else effect
+        for effect in effects
+    ]

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from simpy.events import URGENT
 
-from sim.engine.adversary import Engagement, Mind
-from sim.engine.disturbances import engagements, link_rules, timetable
+from sim.engine.adversary import Engagement
+from sim.engine.attacks import attach, engagements
+from sim.engine.disturbances import link_rules, timetable
 from sim.engine.driver import Driver
 from sim.engine.faults import Timetable, touches
 from sim.engine.genesis import Census, stakes, validator_regions
@@ -70,12 +71,14 @@ class Setting:
 
     @property
     def owned(self) -> int:
-        """Bitmap of the validators that an adversary owns."""
+        """Bitmap of the validators that an adversary owns, or may take over."""
         return sum(1 << node for node in self.minds)
 
     @property
     def honest(self) -> int:
-        return (1 << len(self.nodes)) - 1 & ~self.owned
+        """Bitmap of the validators that are honest until an adversary says that it has them."""
+        lost = (n for n, es in self.minds.items() if not all(e.attack.corrupts for e in es))
+        return (1 << len(self.nodes)) - 1 & ~sum(1 << node for node in lost)
 
 
 def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
@@ -120,7 +123,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
     if plane_faults is not None:
         _schedule_links(env, plane_faults, scenario.duration_ns)
     _schedule_operations(scenario, env, driver, nodes, observer)
-    _attach(setting, recorder, watch)
+    attach(scenario, setting.minds, driver, recorder, watch)
     observer.epoch(setting.ledger.next_epoch(setting.ledger.genesis_block).parameters, 0)
     return World(
         scenario=scenario,
@@ -159,7 +162,7 @@ def _setting(scenario: Scenario, chance: Chance) -> Setting:
         ledger=ledger,
         census=census,
         nodes=nodes,
-        minds=engagements(scenario, census, chance, len(nodes)),
+        minds=engagements(scenario, census, chance),
     )
 
 
@@ -182,6 +185,7 @@ def _driver(
         proposed=observer.proposed,
     )
     driver.transport = Transport(
+        corrupted=_both_told(watch.corrupted, observer.corrupted),
         env=setting.env,
         nodes=nodes,
         tables=setting.tables,
@@ -215,6 +219,14 @@ def _horizon(touched: list[int]) -> Callable[[int], int]:
         return times[place] if place < len(times) else NEVER
 
     return horizon
+
+
+def _both_told(*listeners: Callable[[int], None]) -> Callable[[int], None]:
+    def tell(node: int) -> None:
+        for listener in listeners:
+            listener(node)
+
+    return tell
 
 
 def _liveness_bound_ns(scenario: Scenario) -> int | None:
@@ -354,26 +366,3 @@ def _schedule_operations(
         nonces[asked.validator] = nonce + 1
         operation = Operation(asked.kind, asked.validator, asked.amount, nonce)
         env.at(asked.at_ns, submit, (nodes[asked.validator], operation))
-
-
-def _attach(setting: Setting, recorder: Sink, watch: Watch) -> None:
-    """Give owned validators their minds; the end of an attack restarts the clock of liveness."""
-    scenario, env = setting.scenario, setting.env
-    for node, engaged in setting.minds.items():
-        setting.nodes[node].mind = Mind(tuple(engaged))
-        for engagement in engaged:
-            rows = [("begin", engagement.start_ns)]
-            if engagement.end_ns <= scenario.duration_ns:
-                rows.append(("end", engagement.end_ns))
-                env.at(engagement.end_ns, watch.healed, engagement.end_ns, URGENT)
-            for event, when_ns in rows:
-                recorder.append_row(
-                    "faults",
-                    time_ns=when_ns,
-                    source="adversary",
-                    index=engagement.place,
-                    kind=engagement.attack.kind,
-                    event=event,
-                    node=node,
-                    target="",
-                )

@@ -1,18 +1,11 @@
-"""Resolve a scenario's faults and adversaries: who, when, and the object that does it."""
+"""Resolve a scenario's faults and link rules: who, when, and the object that does it."""
 
 from __future__ import annotations
 
-from sim.engine.adversary import Engagement
 from sim.engine.faults import Entry
 from sim.engine.genesis import Census
 from sim.scenario import disturbances as asked
 from sim.scenario.model import Scenario
-from sim.world.adversary import Attack
-from sim.world.adversary.delay_proposals import DelayProposals
-from sim.world.adversary.double_vote import DoubleVote
-from sim.world.adversary.equivocate import Equivocate
-from sim.world.adversary.silent import Silent
-from sim.world.chance import Chance
 from sim.world.faults import Fault
 from sim.world.faults.crash import Crash
 from sim.world.faults.partition import Partition
@@ -75,28 +68,3 @@ def _fault(fault: asked.Fault, census: Census, index: int) -> Fault:
     if isinstance(fault, asked.Throttle):
         return Throttle(nodes, fault.bandwidth_left_ppm)
     return Crash(nodes, amnesia=isinstance(fault, asked.AmnesiaCrash))
-
-
-def engagements(
-    scenario: Scenario, census: Census, chance: Chance, identities: int
-) -> dict[int, list[Engagement]]:
-    """Return the attacks by the validator they own, ascending; members share one mind."""
-    found: dict[int, list[Engagement]] = {}
-    for index, adversary in enumerate(scenario.adversaries):
-        members = census.select(adversary.nodes, f"adversary/{index}")
-        attack = _attack(adversary, chance.key(f"adversary/{index}"), members, identities)
-        end_ns = FOREVER if adversary.end_ns is None else adversary.end_ns
-        for member in members:
-            engagement = Engagement(index, attack, adversary.start_ns, end_ns)
-            found.setdefault(member, []).append(engagement)
-    return dict(sorted(found.items()))
-
-
-def _attack(adversary: asked.Attack, key: int, members: tuple[int, ...], identities: int) -> Attack:
-    if isinstance(adversary, asked.Silent):
-        return Silent()
-    if isinstance(adversary, asked.DoubleVote):
-        return DoubleVote(key, adversary.probability_ppm)
-    if isinstance(adversary, asked.DelayProposals):
-        return DelayProposals(adversary.amount_ns)
-    return Equivocate(key, adversary.probability_ppm, adversary.twin_share_ppm, members, identities)

@@ -8,7 +8,7 @@ between a simulation and real sockets.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 from sim.engine.loop import Loop
@@ -42,7 +42,7 @@ from sim.protocol.messages import (
     VoteMessage,
     wire_size_bytes,
 )
-from sim.world.adversary import Later
+from sim.world.adversary import Alarm, Corrupted, Edited, Later
 from sim.world.agents.kinds import NEVER
 from sim.world.crypto.signing import Edge
 from sim.world.payload import Payload
@@ -52,7 +52,8 @@ class Driver:
     """Drive all validators of one run.
 
     `observe(node, now_ns, observation)` sees every observation in order, `proposed(proposal,
-    now_ns, size_bytes)` every proposal as it leaves.
+    now_ns, size_bytes)` every proposal as it leaves, `corrupted(node)` whom an adversary takes
+    over in the course of the run.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Driver:
         signature_bytes: int,
         observe: Callable[[int, int, Observation], None],
         proposed: Callable[[Proposal, int, int], None],
+        corrupted: Callable[[int], None],
     ) -> None:
         self.env = env
         self.nodes = nodes
@@ -73,6 +75,7 @@ class Driver:
         self.signature_bytes = signature_bytes
         self.observe = observe
         self.proposed = proposed
+        self.corrupted = corrupted
         self.transport: Transport
         self._actions: dict[type, Callable[[Node, Any], None]] = {
             Send: self._send,
@@ -83,6 +86,9 @@ class Driver:
             RequestBlocks: self._request_blocks,
             Certified: self._certified,
             Dropped: self._dropped,
+            Later: self._hold_back,
+            Alarm: self._set_alarm,
+            Corrupted: self._corrupted,
         }
         for kind in get_args(Observation):
             self._actions.setdefault(kind, self._observed)
@@ -133,14 +139,8 @@ class Driver:
             node, answer = self._answers.popleft()
             self.execute(node, node.validator.handle(answer, now_ns))
 
-    def execute(self, node: Node, effects: list[Effect]) -> None:
-        """Carry out `effects` in order; an adversary's mind edits them first."""
-        if node.mind is not None:
-            edited = node.mind.edit(node.id, list(effects), self.env._now)
-            effects = [e for e in edited if not isinstance(e, Later)]
-            for held in edited:
-                if isinstance(held, Later):
-                    self._hold_back(node, held)
+    def execute(self, node: Node, effects: Sequence[Edited]) -> None:
+        """Carry out `effects` in order."""
         actions = self._actions
         for effect in effects:
             actions[type(effect)](node, effect)
@@ -153,6 +153,20 @@ class Driver:
         node, life, effect = due
         if node.up and life == node.life:
             self._actions[type(effect)](node, effect)
+
+    def _set_alarm(self, node: Node, alarm: Alarm) -> None:
+        due = self.env._now + alarm.delay_ns
+        self.env.at(due, self.wake, (node, node.life, alarm.token))
+
+    def wake(self, due: tuple[Node, int, Any]) -> None:
+        """Let the mind of `node` act of itself: an alarm is due, or (token None) its attack."""
+        node, life, token = due
+        if node.mind is not None and node.up and life == node.life:
+            self.execute(node, node.mind.woken(token, self.env._now))
+            self._answer(self.env._now)
+
+    def _corrupted(self, node: Node, effect: Corrupted) -> None:
+        self.corrupted(node.id)
 
     # -- effects out --------------------------------------------------------------------------
 

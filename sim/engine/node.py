@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from sim.protocol.effects import PersistentState
+from sim.protocol.chain import Chain
+from sim.protocol.effects import Effect, PersistentState
+from sim.protocol.events import Event
 from sim.protocol.validator import Validator
 from sim.world.network.stations import Cpu, Lane, Link
 
@@ -12,10 +14,20 @@ if TYPE_CHECKING:
     from sim.engine.adversary import Mind
 
 
+class Core(Protocol):
+    """What answers a node's events: a validator, or the mind that has taken its place."""
+
+    @property
+    def chain(self) -> Chain: ...
+
+    def handle(self, event: Event, now_ns: int) -> list[Effect]: ...
+
+
 class Node:
     """Mutable state of one validator; `life` counts its restarts, so that old events die."""
 
     __slots__ = (
+        "copies",
         "cpu",
         "delivered",
         "downlink",
@@ -39,7 +51,7 @@ class Node:
     ) -> None:
         self.id = id_
         self.region = region
-        self.validator = validator
+        self.validator: Core = validator
         self.cpu = cpu
         self.links = links
         """Uplink and downlink, both lanes of each."""
@@ -55,3 +67,9 @@ class Node:
         self.verified: dict[bytes, None] = {}
         self.relayed: dict[int, None] = {}
         self.mind: Mind | None = None
+        self.copies: list[Validator] = []
+        """Further cores of this identity, in an adversary's hands."""
+
+    def own(self, mind: Mind) -> None:
+        """Put a mind in the place of the core."""
+        self.mind = self.validator = mind

@@ -118,6 +118,10 @@ class Observer:
         """Note a proposal as it leaves its proposer."""
         block = proposal.block
         if block.id not in self._fates:
+    def corrupted(self, node: int) -> None:
+        """Count no commit of `node` any longer: an adversary has taken it over."""
+        self._honest &= ~(1 << node)
+
             self._fates[block.id] = _Fate(block, size_bytes, now_ns)
 
     def block_of(self, block_id: BlockId) -> Block | None:

@@ -105,6 +105,7 @@ class World:
         what comes next for it needs its own few blocks only, not all heights from there on.
         """
         trees = [node.validator.chain.tree for node in self.nodes]
+        trees += [copy.chain.tree for node in self.nodes for copy in node.copies]
         front = max(tree.lowest_height for tree in trees)
         self.ledger.forget(
             (

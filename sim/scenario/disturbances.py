@@ -1,6 +1,6 @@
-"""What goes wrong on purpose: link rules, faults, adversaries.
+"""What goes wrong: link rules and faults.
 
-Owns: the `network.rules`, `faults` and `adversaries` sections, in integers.
+Owns: the `network.rules` and `faults` sections, in integers.
 Must not know: how they are carried out.
 """
 
@@ -193,64 +193,3 @@ class Partition:
 
 
 Fault: TypeAlias = Annotated[Crash | AmnesiaCrash | SlowNode | Throttle | Partition, ByKind()]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adversary:
-    """Fields of every adversary. Its validators share one mind and cannot forge signatures."""
-
-    __pydantic_config__ = STRICT
-    nodes: Selection
-    """Which validators it owns."""
-    start_ns: Instant = 0
-    """When it begins; before, its validators are honest."""
-    end_ns: Instant | None = None
-    """When it ends; left out, with the run."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silent(Adversary):
-    """Send nothing."""
-
-    __pydantic_config__ = STRICT
-    kind: Literal["silent"]
-    """Told apart by this."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Equivocate(Adversary):
-    """As leaders, propose one block to some of the members and another to the rest."""
-
-    __pydantic_config__ = STRICT
-    kind: Literal["equivocate"]
-    """Told apart by this."""
-    probability_ppm: Annotated[int, share()] = 1_000_000
-    """Share of their views in which they do."""
-    twin_share_ppm: Annotated[int, share()] = 500_000
-    """Share of the others who are sent the second block. Halves convict nobody: neither block is
-    certified, and nobody sees both."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoubleVote(Adversary):
-    """Vote twice in a view: for the proposal and for a block of the adversary's own."""
-
-    __pydantic_config__ = STRICT
-    kind: Literal["double_vote"]
-    """Told apart by this."""
-    probability_ppm: Annotated[int, share()] = 1_000_000
-    """Share of the views in which they do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DelayProposals(Adversary):
-    """As leaders, propose late, just before the others' timers expire."""
-
-    __pydantic_config__ = STRICT
-    kind: Literal["delay_proposals"]
-    """Told apart by this."""
-    amount_ns: Annotated[int, duration("1 ms", "10 min")]
-    """How long each proposal is held back."""
-
-
-Attack: TypeAlias = Annotated[Silent | Equivocate | DoubleVote | DelayProposals, ByKind()]

@@ -13,7 +13,8 @@ from typing import Any
 
 from sim.protocol.adaptive_quorum import LEVELS
 from sim.protocol.weighted_voting import WeightParameters, weight_table
-from sim.scenario.disturbances import AmnesiaCrash, Crash, DoubleVote, Equivocate
+from sim.scenario.adversaries import DoubleVote, Equivocate
+from sim.scenario.disturbances import AmnesiaCrash, Crash
 from sim.scenario.model import EqualStake, ListedStake, Validators, Weights, ZipfStake
 from sim.scenario.selection import ByStake, ByWeight, Ids, Random
 

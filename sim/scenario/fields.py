@@ -28,7 +28,13 @@ UNIT_SUFFIXES = (
 )
 """A field's YAML key is its name without the unit: the unit stands in the value."""
 
-RENAMED = {"source": "from", "target": "to", "schema_version": "schema"}
+RENAMED = {
+    "source": "from",
+    "target": "to",
+    "lowest": "from",
+    "highest": "to",
+    "schema_version": "schema",
+}
 """Fields whose YAML key is a Python keyword or a method name."""
 
 

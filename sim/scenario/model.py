@@ -12,11 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
+from sim.scenario.adversaries import Attack
 from sim.scenario.agents import Agents
 from sim.scenario.base import STRICT
 from sim.scenario.checks import Check
 from sim.scenario.choices import ByKind
-from sim.scenario.disturbances import Attack, Fault, Instant, Rule
+from sim.scenario.disturbances import Fault, Instant, Rule
 from sim.scenario.fields import (
     Count,
     Flag,

@@ -98,7 +98,7 @@ def test_the_guard_takes_no_level_that_would_halt_the_chain(tmp_path: Path) -> N
 
 def test_a_double_voter_that_waits_its_turn(tmp_path: Path) -> None:
     """Probability 0 is an adversary that behaves: nobody may tell it from an honest one."""
-    idle = attacked(tmp_path / "idle", owned("double_vote", 3, probability="0 %"))
+    idle = attacked(tmp_path / "idle", owned("double_vote", 3, when={"probability": "0 %"}))
     plain = attacked(tmp_path / "plain")
     assert idle.rows("evidence") == []
     seen = ["block", "status", "proposed_ns", "certified_ns"]

@@ -21,7 +21,7 @@ from sim.protocol.messages import (
 )
 from sim.protocol.multi_signature import members
 from sim.protocol.types import QC, Block, Operation, Timeout, Vote, digest
-from sim.world.adversary import Edited
+from sim.world.adversary import Attack, Edited
 from sim.world.crypto.signer import RealSigner, Statement
 from tests.engine.worlds import BUSY, EAST, SECOND, WEST, Ran, ran, world
 
@@ -95,7 +95,7 @@ def test_every_vote_of_a_certificate_is_truly_signed_and_checked(
     assert all(signer.checked.values())
 
 
-class Forge:
+class Forge(Attack):
     """Say, beside each own vote, something that the victim never said."""
 
     kind = "forge"
@@ -132,7 +132,7 @@ class Forge:
         return Proposal(forged.signed(b"\x01"))
 
 
-class Tamper:
+class Tamper(Attack):
     """Send every own vote with a signature that is not one."""
 
     kind = "tamper"
@@ -156,7 +156,8 @@ def attacked(folder: Path, attack: Any, signatures: str) -> World:
         adversaries=[owned],
         crypto={**FAST, "signatures": signatures},
     )
-    made.nodes[FORGER].mind = Mind((Engagement(0, attack, 0, 1 << 62),))
+    forger = made.nodes[FORGER]
+    forger.own(Mind(forger.mind.core, (Engagement(0, attack, 0, 1 << 62),)))
     return made
 
 

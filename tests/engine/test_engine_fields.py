@@ -118,7 +118,7 @@ def everywhere() -> list[dict[str, Any]]:
     rules.append({"kind": "delay", "between": [{"ids": [1]}, {"ids": [2]}], "amount": "1 ms"})
     attacks = [
         {"kind": "silent", "nodes": {"ids": [0]}, "start": "1 s", "end": "2 s"},
-        {"kind": "equivocate", "nodes": {"ids": [1]}, "probability": "50 %"},
+        {"kind": "equivocate", "nodes": {"ids": [1]}, "when": {"probability": "50 %"}},
         {"kind": "delay_proposals", "nodes": {"ids": [2]}, "amount": "10 ms"},
     ]
     faults = [

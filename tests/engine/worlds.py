@@ -207,7 +207,12 @@ BUSY: dict[str, Any] = {
         },
     ],
     "adversaries": [
-        {"kind": "double_vote", "nodes": {"ids": [5]}, "start": "1 s", "probability": "50 %"}
+        {
+            "kind": "double_vote",
+            "nodes": {"ids": [5]},
+            "start": "1 s",
+            "when": {"probability": "50 %"},
+        }
     ],
     "agents": {
         **AGENTS,

@@ -55,7 +55,7 @@ faults:
   - {kind: partition, groups: [{regions: [moon]}], at: 1 s, until: 9 s, one_way: true, flap: 1 s}
 adversaries:
   - {kind: delay_proposals, nodes: {region: moon}, amount: 200 ms}
-  - {kind: equivocate, nodes: {random: 1}, probability: 50 %, end: 3 s}
+  - {kind: equivocate, nodes: {random: 1}, when: {probability: 50 %}, end: 3 s}
 expect:
   - safety: held
   - liveness: {commit_within: 9 s}

@@ -7,38 +7,31 @@ from typing import ClassVar
 from sim.protocol.effects import Send
 from sim.protocol.messages import VoteMessage
 from sim.protocol.types import BlockId, digest
-from sim.world.adversary import Edited
-from sim.world.chance import mix
+from sim.world.adversary import Attack, Edited, own_vote
 
 _VIEWS_KEPT = 64
 
 
-class DoubleVote:
+class DoubleVote(Attack):
     """Send, beside an own vote, a second one of the same view for another block.
 
     The other block is one that a member voted for in that view, else an invented id. The collector
     sees both: two votes by one key in one view are Evidence. With less than 2q-1 of the weight it
-    cannot break safety; its stake and reputation are slashed. `probability_ppm`: share of the
-    views in which the coalition does so, drawn by (key, epoch, view).
+    cannot break safety; its stake and reputation are slashed.
     """
 
     kind: ClassVar[str] = "double_vote"
 
-    def __init__(self, key: int, probability_ppm: int) -> None:
+    def __init__(self, key: int) -> None:
         self._key = key
-        self._probability_ppm = probability_ppm
         self._seen: dict[tuple[int, int], BlockId] = {}
 
     def edit(self, me: int, effects: list[Edited], now_ns: int) -> list[Edited]:
         out: list[Edited] = []
         for effect in effects:
             out.append(effect)
-            if not (isinstance(effect, Send) and isinstance(effect.message, VoteMessage)):
-                continue
-            vote = effect.message.vote
-            if vote.voter != me or not strikes(
-                self._key, vote.epoch, vote.view, self._probability_ppm
-            ):
+            vote = own_vote(effect, me)
+            if vote is None or not isinstance(effect, Send):
                 continue
             known = self._seen.setdefault((vote.epoch, vote.view), vote.block)
             other = known if known != vote.block else digest(self._key, vote.epoch, vote.view)
@@ -46,8 +39,3 @@ class DoubleVote:
                 del self._seen[next(iter(self._seen))]
             out.append(Send(effect.to, VoteMessage(vote._replace(block=other, signature=b""))))
         return out
-
-
-def strikes(key: int, epoch: int, view: int, probability_ppm: int) -> bool:
-    """Draw whether a coalition acts in a view: the same for all of its members."""
-    return mix(key, epoch, view) % 1_000_000 < probability_ppm

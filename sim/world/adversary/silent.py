@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from sim.protocol.effects import Broadcast, Send
-from sim.world.adversary import Edited
+from sim.protocol.effects import RequestBlocks
+from sim.world.adversary import Attack, Edited, message_of
 
 
-class Silent:
+class Silent(Attack):
     """Send nothing at all. Costs liveness once silent weight exceeds 1 - q; never safety."""
 
     kind: ClassVar[str] = "silent"
 
     def edit(self, me: int, effects: list[Edited], now_ns: int) -> list[Edited]:
-        return [effect for effect in effects if not isinstance(effect, Send | Broadcast)]
+        return quieted(effects)
+
+
+def quieted(effects: list[Edited]) -> list[Edited]:
+    """Return the effects that nobody else can notice."""
+    return [
+        effect
+        for effect in effects
+        if message_of(effect) is None and not isinstance(effect, RequestBlocks)
+    ]

@@ -1,0 +1,144 @@
+"""Resolve a scenario's adversaries: who, when, the attack itself; and put it in its place.
+
+Owns the register of attacks: what makes each of them from its settings. Must not know what an
+attack does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from simpy.events import URGENT
+
+from sim.engine.adversary import Engagement, Mind
+from sim.engine.disturbances import FOREVER
+from sim.engine.driver import Driver
+from sim.engine.genesis import Census
+from sim.monitor.watch import Watch
+from sim.protocol.validator import Validator
+from sim.record.recorder import Sink
+from sim.scenario import adversaries as asked
+from sim.scenario.model import Scenario
+from sim.world.adversary import Attack, Scene, when
+from sim.world.adversary.delay_proposals import DelayProposals
+from sim.world.adversary.double_vote import DoubleVote
+from sim.world.adversary.equivocate import Equivocate
+from sim.world.adversary.silent import Silent
+from sim.world.chance import Chance
+
+
+class Terms(NamedTuple):
+    """What an attack is made of besides its settings."""
+
+    key: int
+    members: tuple[int, ...]
+    census: Census
+
+
+MAKERS: dict[type[Any], Callable[[Any, Terms], Attack]] = {
+    asked.Silent: lambda a, t: Silent(),
+    asked.Equivocate: lambda a, t: Equivocate(t.key, a.twin_share_ppm),
+    asked.DoubleVote: lambda a, t: DoubleVote(t.key),
+    asked.DelayProposals: lambda a, t: DelayProposals(a.amount_ns),
+}
+"""By the settings' type: the attack."""
+
+
+def engagements(scenario: Scenario, census: Census, chance: Chance) -> dict[int, list[Engagement]]:
+    """Return the attacks by the validator they own, ascending; members share one mind."""
+    found: dict[int, list[Engagement]] = {}
+    for index, adversary in enumerate(scenario.adversaries):
+        members = census.select(adversary.nodes, f"adversary/{index}")
+        terms = Terms(chance.key(f"adversary/{index}"), members, census)
+        attack = MAKERS[type(adversary)](adversary, terms)
+        trigger = _trigger(adversary.when, chance.key(f"adversary/{index}/when"))
+        end_ns = FOREVER if adversary.end_ns is None else adversary.end_ns
+        engagement = Engagement(index, attack, adversary.start_ns, end_ns, trigger)
+        for member in members:
+            found.setdefault(member, []).append(engagement)
+    return dict(sorted(found.items()))
+
+
+def _trigger(asked_for: asked.When | None, key: int) -> when.Trigger | None:
+    if asked_for is None:
+        return None
+    if isinstance(asked_for, asked.ByProbability):
+        return when.Probability(key, asked_for.probability_ppm)
+    if isinstance(asked_for, asked.ByHeights):
+        return when.Heights(asked_for.heights.lowest, asked_for.heights.highest)
+    if isinstance(asked_for, asked.ByViews):
+        return when.Views(asked_for.views.lowest, asked_for.views.highest)
+    if isinstance(asked_for, asked.ByEpochs):
+        return when.Epochs(asked_for.epochs.lowest, asked_for.epochs.highest)
+    if isinstance(asked_for, asked.ByPhase):
+        return when.Phase(asked_for.phase)
+    if isinstance(asked_for, asked.ByLevel):
+        return when.Level(asked_for.level.at_least, asked_for.level.at_most)
+    return when.Reputation(asked_for.reputation_ppm)
+
+
+def attach(
+    scenario: Scenario,
+    minds: dict[int, list[Engagement]],
+    driver: Driver,
+    recorder: Sink,
+    watch: Watch,
+) -> None:
+    """Give owned validators their minds; the end of an attack restarts the clock of liveness."""
+    cores = {node: driver.nodes[node].validator for node in minds}
+    joined: dict[int, None] = {}
+    for node, engaged in minds.items():
+        core = cores[node]
+        assert isinstance(core, Validator)
+        driver.nodes[node].own(Mind(core, tuple(engaged)))
+        for engagement in engaged:
+            if engagement.place not in joined:
+                joined[engagement.place] = None
+                engagement.attack.join(_scene(engagement, minds, cores, driver))
+            driver.env.at(engagement.start_ns, _begin, (driver, node))
+            rows = [("begin", engagement.start_ns)]
+            if engagement.end_ns <= scenario.duration_ns:
+                rows.append(("end", engagement.end_ns))
+                driver.env.at(engagement.end_ns, watch.healed, engagement.end_ns, URGENT)
+            for event, when_ns in rows:
+                recorder.append_row(
+                    "faults",
+                    time_ns=when_ns,
+                    source="adversary",
+                    index=engagement.place,
+                    kind=engagement.attack.kind,
+                    event=event,
+                    node=node,
+                    target="",
+                )
+
+
+def _begin(due: tuple[Driver, int]) -> None:
+    driver, index = due
+    node = driver.nodes[index]
+    driver.wake((node, node.life, None))
+
+
+def _scene(
+    engagement: Engagement,
+    minds: dict[int, list[Engagement]],
+    cores: dict[int, Any],
+    driver: Driver,
+) -> Scene:
+    """Return what the coalition of an attack has of its own."""
+    members = [node for node, engaged in minds.items() if engagement in engaged]
+
+    def copy(me: int) -> Validator:
+        core = cores[me]
+        made = Validator(me, core.parameters, core.ledger)
+        driver.nodes[me].copies.append(made)
+        return made
+
+    return Scene(
+        {member: cores[member] for member in members},
+        len(driver.nodes),
+        copy=copy,
+        sign=driver.edge.sign,
+        sign_operation=driver.edge.signed,
+    )

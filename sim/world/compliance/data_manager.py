@@ -393,7 +393,7 @@ class DataManager:
 
 
 def as_csv(exported: str) -> str:
-    """Turn an export into CSV (RFC 4180), a line a field: number, purpose, stored_ns, field, value."""
+    """Turn an export into CSV (RFC 4180): number, purpose, stored_ns, field, value."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(("number", "purpose", "stored_ns", "field", "value"))

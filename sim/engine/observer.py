@@ -114,14 +114,14 @@ class Observer:
         """Record one observation of validator `node`."""
         self._handlers[type(observation)](node, now_ns, observation)
 
-    def proposed(self, proposal: Proposal, now_ns: int, size_bytes: int) -> None:
-        """Note a proposal as it leaves its proposer."""
-        block = proposal.block
-        if block.id not in self._fates:
     def corrupted(self, node: int) -> None:
         """Count no commit of `node` any longer: an adversary has taken it over."""
         self._honest &= ~(1 << node)
 
+    def proposed(self, proposal: Proposal, now_ns: int, size_bytes: int) -> None:
+        """Note a proposal as it leaves its proposer."""
+        block = proposal.block
+        if block.id not in self._fates:
             self._fates[block.id] = _Fate(block, size_bytes, now_ns)
 
     def block_of(self, block_id: BlockId) -> Block | None:

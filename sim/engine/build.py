@@ -183,9 +183,9 @@ def _driver(
         signature_bytes=SIGNATURE_BYTES,
         observe=_both(watch.observe, observer.observe),
         proposed=observer.proposed,
+        corrupted=_both_told(watch.corrupted, observer.corrupted),
     )
     driver.transport = Transport(
-        corrupted=_both_told(watch.corrupted, observer.corrupted),
         env=setting.env,
         nodes=nodes,
         tables=setting.tables,
@@ -210,6 +210,14 @@ def _both(
     return observe
 
 
+def _both_told(*listeners: Callable[[int], None]) -> Callable[[int], None]:
+    def tell(node: int) -> None:
+        for listener in listeners:
+            listener(node)
+
+    return tell
+
+
 def _horizon(touched: list[int]) -> Callable[[int], int]:
     """Return the first of the given times that is not before a time."""
     times = sorted(touched)
@@ -219,14 +227,6 @@ def _horizon(touched: list[int]) -> Callable[[int], int]:
         return times[place] if place < len(times) else NEVER
 
     return horizon
-
-
-def _both_told(*listeners: Callable[[int], None]) -> Callable[[int], None]:
-    def tell(node: int) -> None:
-        for listener in listeners:
-            listener(node)
-
-    return tell
 
 
 def _liveness_bound_ns(scenario: Scenario) -> int | None:

@@ -23,9 +23,10 @@ _WORLD = Path(__file__).resolve().parent
 
 
 def sources_digest() -> str:
-    """SHA-256 over the files that kernels are made of: the agents' folder and the shared ones."""
+    """SHA-256 over the files that kernels are made of: agents, routing and the shared ones."""
     whole = hashlib.sha256()
-    files = [*_WORLD.glob("*.py"), *(_WORLD / "agents").rglob("*.py")]
+    folders = [_WORLD / "agents", _WORLD / "routing"]
+    files = [*_WORLD.glob("*.py"), *(path for f in folders for path in f.rglob("*.py"))]
     for path in sorted(files):
         whole.update(path.relative_to(_WORLD).as_posix().encode())
         whole.update(path.read_bytes())

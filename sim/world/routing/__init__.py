@@ -1,0 +1,1 @@
+"""Hierarchical DHT routing over implicit tables: parameters, nodes, kernels and their twin."""

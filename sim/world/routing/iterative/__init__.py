@@ -1,0 +1,1 @@
+"""Iterative lookups: the asker sends all questions itself."""

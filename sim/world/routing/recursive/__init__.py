@@ -1,0 +1,1 @@
+"""Recursive lookups: a question is forwarded from node to node."""

@@ -1,0 +1,1 @@
+"""Implicit tables of contacts: ranges of sorted ids, keyed positions in them."""

@@ -1,0 +1,415 @@
+"""Implicit tables: ranges of sorted ids, the contacts of a bucket, who is closest to a key.
+
+Owns: what a node knows. Must not know: how a lookup uses it, what a message costs.
+
+A bucket of node x at level l for digit d is the range of ids in a ring that share l digits with x
+and have d next. Its contacts are the first k distinct keyed positions of that range whose node was
+alive when x's table was filled; all of the range if it holds no more than k.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.extending import intrinsic
+
+from sim.world.kernels import compiled, inlined, mix64, modulo64
+from sim.world.routing.nodes import BUCKETS, CONTACT_DRAW, CONTACTS, REFRESH_DRAW, SHORT, STALE
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_M1 = np.uint64(0xBF58476D1CE4E5B9)
+_M2 = np.uint64(0x94D049BB133111EB)
+_27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+_ZERO, _ONE, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
+_LOW = np.uint64(0xFFFFFFFF)
+
+TRIES = 16
+"""Draws for a bucket are bounded by this many times k; then it stays under-filled."""
+PERIOD_SHIFT, LEVEL_SHIFT, KIND_SHIFT = 18, 10, 8
+"""A bucket's draws are keyed by period << 18 | level << 10 | kind << 8 | digit."""
+
+
+def _leading_zeros(typing: Any, value: Any) -> Any:
+    """Count the zero bits above the highest one; 64 for 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+def _leading_zeros_interpreted(value: Any) -> int:
+    return 64 - int(value).bit_length()
+
+
+_settings: Any = config
+leading_zeros: Any = (
+    _leading_zeros_interpreted if _settings.DISABLE_JIT else intrinsic(_leading_zeros)
+)
+
+
+@inlined
+def bound(ids: Any, low: int, high: int, value: Any) -> int:
+    """Return the first position in low .. high whose id is at least `value`."""
+    while high - low > 8:
+        middle = (low + high) >> 1
+        if ids[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    while low < high and ids[low] < value:
+        low += 1
+    return low
+
+
+@compiled
+def span(ring: Any, ids: Any, cells: Any, value: Any, bits: int) -> Any:
+    """Return the positions first, end of a ring's ids that share `bits` bits with `value`."""
+    if bits <= 0:
+        return ring.first, ring.last
+    prefix = value >> np.uint64(64 - bits)
+    if bits <= ring.bits:
+        up = np.uint64(ring.bits - bits)
+        cell = ring.cells + np.int64(prefix << up)
+        return np.int64(cells[cell]), np.int64(cells[cell + (1 << np.int64(up))])
+    cell = ring.cells + np.int64(value >> np.uint64(64 - ring.bits))
+    low, high = np.int64(cells[cell]), np.int64(cells[cell + 1])
+    start = prefix << np.uint64(64 - bits)
+    low = bound(ids, low, high, start)
+    last = start | ((_ONE << np.uint64(64 - bits)) - _ONE)
+    while high > low and ids[high - 1] > last:
+        high -= 1
+    return low, high
+
+
+@inlined
+def digit_of(value: Any, level: int, b: int) -> Any:
+    """Return a digit of an id: b bits, fewer at the end."""
+    width = min(b, 64 - level * b)
+    return np.int64(
+        (value >> np.uint64(64 - level * b - width)) & ((_ONE << np.uint64(width)) - _ONE)
+    )
+
+
+@inlined
+def with_digit(value: Any, level: int, b: int, digit: int) -> Any:
+    """Return an id's first `level` digits, then `digit`, then anything."""
+    width = min(b, 64 - level * b)
+    shift = np.uint64(64 - level * b - width)
+    mask = ((_ONE << np.uint64(width)) - _ONE) << shift
+    return (value & ~mask) | (np.uint64(digit) << shift)
+
+
+@inlined
+def ring_number(node: Any, kind: int, regions: int) -> Any:
+    """Return the ring of a kind to which a node belongs."""
+    if kind == 0:
+        return 0
+    if kind == 1:
+        return 1 + np.int64(node.region)
+    return 1 + regions + np.int64(node.zone)
+
+
+@inlined
+def alive_at(node: Any, t_ns: int) -> bool:
+    """Say whether a node was alive; what lies before its last two states counts as absence."""
+    if t_ns >= node.since_ns:
+        return node.up == 1
+    return t_ns >= node.before_ns and node.up == 0
+
+
+@inlined
+def table_of(B: Any, x: int, t_ns: int) -> Any:
+    """Return (number of the refresh period, when the table was last filled) of a node.
+
+    A node that has come since its last refresh has filled its table on coming.
+    """
+    node, refresh_ns = B.node[x], B.constants[0].refresh_ns
+    phase = modulo64(mix64(B.draw[REFRESH_DRAW], node.ident, 0), refresh_ns)
+    period = (t_ns + phase) // refresh_ns
+    filled_ns = period * refresh_ns - phase
+    if node.up == 1 and node.since_ns > filled_ns:
+        filled_ns = node.since_ns
+    return period, filled_ns
+
+
+@inlined
+def drawn_before(B: Any, count: int, position: int) -> bool:
+    """Say whether a position is among those drawn, and mark it."""
+    word, bit = (position >> 6) & 15, _ONE << np.uint64(position & 63)
+    if B.seen[word] & bit != _ZERO:
+        for i in range(count):
+            if B.found[i] == position:
+                return True
+    B.seen[word] |= bit
+    return False
+
+
+@inlined
+def draw_positions(B: Any, begun: Any, first: int, size: int, want: int, filled_ns: int) -> int:
+    """Draw up to `want` distinct positions of nodes alive at `filled_ns` into `found`."""
+    c = B.constants[0]
+    B.seen[:] = _ZERO
+    count = 0
+    bits = _ZERO
+    length = np.uint64(size)
+    for draw in range(TRIES * c.k):
+        if draw & 1 == 0:
+            z = begun + np.uint64((draw >> 1) + 1) * _GOLDEN
+            z = (z ^ (z >> _30)) * _M1
+            z = (z ^ (z >> _27)) * _M2
+            bits = z ^ (z >> _31)
+            position = first + np.int64(((bits >> _32) * length) >> _32)
+        else:
+            position = first + np.int64(((bits & _LOW) * length) >> _32)
+        if c.changed != 0 and not alive_at(B.node[B.at[position]], filled_ns):
+            continue
+        if drawn_before(B, count, position):
+            continue
+        B.found[count] = position
+        count += 1
+        if count == want:
+            break
+    return count
+
+
+@inlined
+def prefer_own_region(B: Any, x: int, count: int) -> int:
+    """Keep k of the positions drawn: those of x's region first, else in the order of draws."""
+    k = B.constants[0].k
+    if count <= k:
+        return count
+    region = B.node[x].region
+    near = 0
+    for i in range(count):
+        position = B.found[i]
+        if B.node[B.at[position]].region == region:
+            # Moving it forward keeps the order of the others.
+            for j in range(i, near, -1):
+                B.found[j] = B.found[j - 1]
+            B.found[near] = position
+            near += 1
+            if near == k:
+                break
+    return k
+
+
+@compiled
+def contacts(B: Any, x: int, kind: int, bucket: int, first: int, end: int, table: Any) -> int:
+    """Write the positions of a bucket's contacts into `found`; return how many.
+
+    `bucket`: level << 10 | digit. `table`: (period, when it was filled). `first`, `end`: its range.
+    """
+    c = B.constants[0]
+    size = end - first
+    count = 0
+    if size <= c.k:
+        for position in range(first, end):
+            if c.changed == 0 or alive_at(B.node[B.at[position]], table[1]):
+                B.found[count] = position
+                count += 1
+    else:
+        code = (table[0] << PERIOD_SHIFT) | bucket | (kind << KIND_SHIFT)
+        begun = mix64(B.draw[CONTACT_DRAW], B.node[x].ident, code)
+        near = c.proximity != 0 and kind == 0 and c.regions > 1
+        want = min(2 * c.k, size) if near else c.k
+        count = draw_positions(B, begun, first, size, want, table[1])
+        if near:
+            count = prefer_own_region(B, x, count)
+    B.tally[BUCKETS] += 1
+    B.tally[CONTACTS] += count
+    B.tally[SHORT] += np.int64(count < min(c.k, size))
+    if c.changed != 0:
+        for i in range(count):
+            B.tally[STALE] += np.int64(B.node[B.at[B.found[i]]].up == 0)
+    return count
+
+
+@compiled
+def bucket_contacts(B: Any, x: int, level: int, digit: int, outer: int, table: Any) -> int:
+    """Write the contacts of a bucket of the innermost ring that has any; return how many.
+
+    `outer`: kind of the outermost ring that may be looked at.
+    """
+    c = B.constants[0]
+    node = B.node[x]
+    value = with_digit(node.ident, level, c.b, digit)
+    bits = min(64, (level + 1) * c.b)
+    kind = c.inner
+    while kind >= outer:
+        ring = B.rings[ring_number(node, kind, c.regions)]
+        first, end = span(ring, B.ids, B.cells, value, bits)
+        if end > first:
+            count = contacts(B, x, kind, (level << LEVEL_SHIFT) | digit, first, end, table)
+            if count > 0:
+                return count
+        kind -= 1
+    return 0
+
+
+@inlined
+def alone(B: Any, x: int, level: int, outer: int) -> bool:
+    """Say whether no other node of a ring shares `level` digits with x."""
+    c = B.constants[0]
+    if level * c.b >= 64:
+        return True
+    node = B.node[x]
+    ring = B.rings[ring_number(node, outer, c.regions)]
+    first, end = span(ring, B.ids, B.cells, node.ident, level * c.b)
+    return end - first <= 1
+
+
+@compiled
+def closer_alive(B: Any, ring: int, x: int, key: Any, limit: int) -> Any:
+    """Count the live nodes of a ring that are closer to `key` than x, up to `limit`."""
+    ident = B.node[x].ident
+    row = B.rings[ring]
+    changed = B.constants[0].changed != 0
+    count: Any = 0
+    rest = ident ^ key
+    while rest != _ZERO and count < limit:
+        bit = leading_zeros(rest)
+        first, end = span(row, B.ids, B.cells, ident, bit)
+        if end - first <= 1:
+            break
+        first, end = span(row, B.ids, B.cells, ident ^ (_ONE << np.uint64(63 - bit)), bit + 1)
+        if changed:
+            for position in range(first, end):
+                count += np.int64(B.node[B.at[position]].up)
+                if count >= limit:
+                    break
+        else:
+            count += end - first
+        rest &= (_ONE << np.uint64(63 - bit)) - _ONE
+    return min(count, limit)
+
+
+@compiled
+def closest(B: Any, ring: int, key: Any) -> Any:
+    """Return the live node of a ring that is closest to `key`; -1 without any."""
+    row = B.rings[ring]
+    bits = row.bits
+    first, end = span(row, B.ids, B.cells, key, bits)
+    while True:
+        best: Any = -1
+        least = _ALL
+        for position in range(first, end):
+            distance = B.ids[position] ^ key
+            if best < 0 or distance < least:
+                node = np.int64(B.at[position])
+                if B.node[node].up == 1:
+                    best, least = node, distance
+        # Who shares more bits with the key is closer, so a hit in a range is final.
+        if best >= 0 or bits == 0:
+            return best
+        bits -= 1
+        first, end = span(row, B.ids, B.cells, key, bits)
+
+
+@inlined
+def insert(rows: Any, count: int, limit: int, distance: Any, node: int) -> int:
+    """Insert a node into rows sorted by distance, of which `limit` are kept; return how many."""
+    i = count
+    while i > 0 and rows[i - 1].distance > distance:
+        i -= 1
+    if i >= limit:
+        return count
+    count = min(count + 1, limit)
+    for j in range(count - 1, i, -1):
+        rows[j].distance = rows[j - 1].distance
+        rows[j].node = rows[j - 1].node
+    rows[i].distance = distance
+    rows[i].node = node
+    return count
+
+
+@compiled
+def colluders(B: Any, key: Any, want: int) -> int:
+    """Write the `want` live malicious nodes that are closest to `key` into `liars`, sorted."""
+    total = len(B.bad)
+    bits = 64
+    while True:
+        # Positions of those that share `bits` bits with the key.
+        low, high = 0, total
+        if bits > 0:
+            start = (key >> np.uint64(64 - bits)) << np.uint64(64 - bits)
+            last = start | ((_ONE << np.uint64(64 - bits)) - _ONE if bits < 64 else _ZERO)
+            low = bad_bound(B, start)
+            high = low
+            while high < total and B.node[B.bad[high]].ident <= last:
+                high += 1
+        if high - low >= want or bits == 0:
+            count = 0
+            for i in range(low, high):
+                node = np.int64(B.bad[i])
+                if B.node[node].up == 1:
+                    count = insert(B.liars, count, want, B.node[node].ident ^ key, node)
+            if count == want or bits == 0:
+                return count
+        bits -= 1
+
+
+@inlined
+def bad_bound(B: Any, value: Any) -> int:
+    """Return the first malicious node whose id is at least `value`, by place in `bad`."""
+    low, high = 0, len(B.bad)
+    while low < high:
+        middle = (low + high) >> 1
+        if B.node[B.bad[middle]].ident < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def known(B: Any, y: int, key: Any, outer: int, t_ns: int, want: int) -> int:
+    """Write the contacts of y that are closest to `key` into `known`, sorted; return how many.
+
+    First the buckets whose ids are closer to the key than y, from the top down, then the others
+    from the bottom up: that is the order of distance, so only a bucket's contacts need sorting.
+    """
+    c = B.constants[0]
+    ident = B.node[y].ident
+    table = table_of(B, y, t_ns)
+    level = leading_zeros(ident ^ key) // c.b if ident != key else 0
+    count = 0
+    while not alone(B, y, level, outer):
+        mine, wanted = digit_of(ident, level, c.b), digit_of(key, level, c.b)
+        for step in range(mine ^ wanted):
+            count = add_known(B, y, key, level, wanted ^ step, outer, table, count)
+            if count >= want:
+                return want
+        level += 1
+    while level > 0:
+        level -= 1
+        mine, wanted = digit_of(ident, level, c.b), digit_of(key, level, c.b)
+        for step in range((mine ^ wanted) + 1, 1 << min(c.b, 64 - level * c.b)):
+            count = add_known(B, y, key, level, wanted ^ step, outer, table, count)
+            if count >= want:
+                return want
+    return count
+
+
+@inlined
+def add_known(
+    B: Any, y: int, key: Any, level: int, digit: int, outer: int, table: Any, count: int
+) -> int:
+    """Append a bucket's contacts to `known`, sorted among themselves; return the new count."""
+    more = bucket_contacts(B, y, level, digit, outer, table)
+    start = count
+    for i in range(more):
+        position = B.found[i]
+        distance = B.ids[position] ^ key
+        j = count
+        while j > start and B.known[j - 1].distance > distance:
+            B.known[j].distance = B.known[j - 1].distance
+            B.known[j].node = B.known[j - 1].node
+            j -= 1
+        B.known[j].distance = distance
+        B.known[j].node = B.at[position]
+        count += 1
+    return count

@@ -1,0 +1,1 @@
+"""What a question and its answer cost: delays, bytes, crossings of regions."""

@@ -1,0 +1,92 @@
+"""What messages between nodes cost, and how one path of a lookup is counted.
+
+Owns: delays, bytes, crossings, the marks that keep paths disjoint.
+Must not know: who is asked next.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sim.world.kernels import inlined, jittered64, mix64
+from sim.world.routing.nodes import HOP_DRAW
+from sim.world.routing.parameters import DROP
+
+ATTEMPT_SHIFT, PATH_SHIFT = 20, 16
+"""Delays are keyed by (ident, attempt << 20 | path << 16 | number of the message)."""
+PATHS_A_LOOKUP = 8
+
+
+@inlined
+def answers(B: Any, node: int) -> bool:
+    """Say whether a node answers questions at all."""
+    row = B.node[node]
+    return row.up == 1 and row.malice != DROP
+
+
+@inlined
+def message_ns(B: Any, a: int, b: int, ident: int, number: int) -> int:
+    """Draw the delay of a message from node a to node b."""
+    x, y = B.node[a], B.node[b]
+    bits = mix64(B.draw[HOP_DRAW], ident, number)
+    wire_ns = jittered64(B.median_ns[x.site, y.site], B.spread_ns[x.site, y.site], B.shape, bits)
+    return wire_ns + x.access_ns + y.access_ns
+
+
+@inlined
+def first_number(attempt: int, path: int) -> int:
+    """Return the number of a path's first message."""
+    return (attempt << ATTEMPT_SHIFT) | (path << PATH_SHIFT)
+
+
+@inlined
+def count_question(B: Any, a: int, b: int) -> None:
+    """Count a question from a to b on the running path."""
+    p = B.path[0]
+    p.rpcs += 1
+    p.messages += 1
+    p.bytes += B.constants[0].rpc_bytes
+    if B.node[a].region != B.node[b].region:
+        p.crossings += 1
+
+
+@inlined
+def count_answer(B: Any, a: int, b: int, contacts: int) -> None:
+    """Count an answer from b to a that names `contacts` nodes."""
+    p, c = B.path[0], B.constants[0]
+    p.messages += 1
+    p.bytes += c.rpc_bytes + contacts * c.contact_bytes
+    if B.node[a].region != B.node[b].region:
+        p.crossings += 1
+
+
+@inlined
+def mark(B: Any, node: int, path: int) -> None:
+    """Note that a node belongs to a path of the running lookup."""
+    B.stamp[node] = B.constants[0].lookups * PATHS_A_LOOKUP + path
+
+
+@inlined
+def marked(B: Any, node: int) -> bool:
+    """Say whether a node belongs to any path of the running lookup."""
+    return B.stamp[node] >= B.constants[0].lookups * PATHS_A_LOOKUP
+
+
+@inlined
+def unmark(B: Any, node: int) -> None:
+    """Let a node belong to no path."""
+    B.stamp[node] = 0
+
+
+@inlined
+def others(B: Any, node: int, path: int) -> bool:
+    """Say whether a node belongs to another path of the running lookup."""
+    start = B.constants[0].lookups * PATHS_A_LOOKUP
+    return B.stamp[node] >= start and B.stamp[node] != start + path
+
+
+@inlined
+def late(B: Any) -> bool:
+    """Say whether the running path has missed its deadline."""
+    deadline_ns = B.constants[0].deadline_ns
+    return deadline_ns > 0 and B.path[0].delay_ns > deadline_ns

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from sim.world.chance import interpolate, mix, proceed
 from sim.world.routing.nodes import (
     AGENT_KEY,
@@ -84,7 +86,7 @@ class Paths:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self.c = bundle.constants[0]
+        self.c = bundle.constants.view(np.recarray)[0]
         self.ids = [int(ident) for ident in bundle.node["ident"]]
         self.region = [int(region) for region in bundle.node["region"]]
         self.shape = bundle.shape.tolist()
@@ -137,7 +139,7 @@ class Paths:
     def members(self, ring: int) -> list[int]:
         """Return the nodes of a ring, by id."""
         row = self.bundle.rings[ring]
-        return [int(node) for node in self.bundle.at[int(row.first) : int(row.last)]]
+        return [int(node) for node in self.bundle.at[int(row["first"]) : int(row["last"])]]
 
     def up(self, node: int) -> bool:
         """Say whether a node is alive."""

@@ -131,7 +131,7 @@ def run(
     try:
         if started is not None:
             started(writer.path)
-        with _graceful() as stop:
+        with graceful() as stop:
             for point in points:
                 for number in range(scenario.replicates):
                     if stop.requested:
@@ -291,7 +291,7 @@ def _reader(folder: Path, tables: Mapping[str, TableDigest]) -> Callable[[str], 
 
 
 @contextmanager
-def _graceful() -> Iterator[Stop]:
+def graceful() -> Iterator[Stop]:
     """Let the first Ctrl-C ask to stop and the second one interrupt; main thread only."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

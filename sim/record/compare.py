@@ -11,11 +11,15 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from sim.record.digests import digest_rows
+import polars as pl
+
+from sim.record.digests import TableDigest, digest_rows
 from sim.record.runs import Run
 from sim.record.tables import table_of
 
 _PIECE = 1 << 18
+UNREADABLE = "unreadable"
+"""Stands for the digest of a file that is no Parquet file any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class TableDifference:
         place = f"point {self.point}, replicate {self.replicate}, table {self.table!r}"
         if self.left_digest is None or self.right_digest is None:
             return f"{place}: only in the {'right' if self.left_digest is None else 'left'} run"
+        if self.right_digest == UNREADABLE:
+            return f"{place}: the file cannot be read"
         if self.row is None:
             return f"{place}: digests differ, the rows as stored do not"
         return f"{place}, row {self.row}: {_words(self.left_row)} != {_words(self.right_row)}"
@@ -100,13 +106,31 @@ def _first_difference(
     return None, None, None
 
 
+def damaged_tables(
+    run: Run, point: int, replicate: int, stated: Mapping[str, TableDigest]
+) -> list[TableDifference]:
+    """List the tables of a replicate whose files cannot be read or do not give what is stated."""
+    wrong = []
+    for name, digest in stated.items():
+        table = table_of(name)
+        try:
+            rows = run.table(name, point=point, replicate=replicate).select(table.names)
+            found = digest_rows(table, rows)
+        except (OSError, pl.exceptions.PolarsError):
+            wrong.append(TableDifference(point, replicate, name, digest.digest, UNREADABLE))
+            continue
+        if found != digest:
+            wrong.append(TableDifference(point, replicate, name, digest.digest, found.digest))
+    return wrong
+
+
 def check_digests(run: Run) -> list[TableDifference]:
     """List the tables whose files do not give the digest that the manifest states."""
-    wrong = []
+    by_place: dict[tuple[int, int], dict[str, TableDigest]] = {}
     for (point, replicate, name), stated in run.digests().items():
-        table = table_of(name)
-        rows = run.table(name, point=point, replicate=replicate).select(table.names)
-        found = digest_rows(table, rows)
-        if found != stated:
-            wrong.append(TableDifference(point, replicate, name, stated.digest, found.digest))
-    return wrong
+        by_place.setdefault((point, replicate), {})[name] = stated
+    return [
+        difference
+        for (point, replicate), tables in by_place.items()
+        for difference in damaged_tables(run, point, replicate, tables)
+    ]

@@ -1,0 +1,1 @@
+"""Statistics of studies: intervals, steady state, censored times, rare events, sensitivity."""

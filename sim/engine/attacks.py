@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from simpy.events import URGENT
 
 from sim.engine.adversary import Engagement, Mind
-from sim.engine.disturbances import FOREVER
+from sim.engine.disturbances import FOREVER, attack_key, ends, twin_sides
 from sim.engine.driver import Driver
 from sim.engine.genesis import Census
 from sim.monitor.watch import Watch
@@ -21,10 +21,24 @@ from sim.record.recorder import Sink
 from sim.scenario import adversaries as asked
 from sim.scenario.model import Scenario
 from sim.world.adversary import Attack, Scene, when
+from sim.world.adversary.adaptive_corruption import AdaptiveCorruption
+from sim.world.adversary.attendance_theft import AttendanceTheft
+from sim.world.adversary.censor import Censor
 from sim.world.adversary.delay_proposals import DelayProposals
 from sim.world.adversary.double_vote import DoubleVote
 from sim.world.adversary.equivocate import Equivocate
+from sim.world.adversary.evidence_suppression import EvidenceSuppression
+from sim.world.adversary.invalid_signature_flood import InvalidSignatureFlood
+from sim.world.adversary.lazy_vote import LazyVote
+from sim.world.adversary.level_then_silence import LevelThenSilence
+from sim.world.adversary.long_range import LongRange
+from sim.world.adversary.selective_send import SelectiveSend
 from sim.world.adversary.silent import Silent
+from sim.world.adversary.sleeper import Sleeper
+from sim.world.adversary.stake_grinding import StakeGrinding
+from sim.world.adversary.timeout_spam import TimeoutSpam
+from sim.world.adversary.twins import Twins
+from sim.world.adversary.withhold import Withhold
 from sim.world.chance import Chance
 
 
@@ -36,11 +50,40 @@ class Terms(NamedTuple):
     census: Census
 
 
+def _who(end: Any, terms: Terms) -> tuple[int, ...]:
+    return () if end is None else ends(end, terms.census)
+
+
+def _sleeper(a: asked.Sleeper, terms: Terms) -> Attack:
+    inner: dict[str, Callable[[], Attack]] = {
+        "silent": Silent,
+        "double_vote": lambda: DoubleVote(terms.key),
+        "equivocate": lambda: Equivocate(terms.key, 500_000),
+    }
+    return Sleeper(inner[a.then](), a.until_reputation_ppm, a.until_height)
+
+
 MAKERS: dict[type[Any], Callable[[Any, Terms], Attack]] = {
     asked.Silent: lambda a, t: Silent(),
+    asked.Withhold: lambda a, t: Withhold(t.key, a.what, _who(a.victims, t)),
+    asked.SelectiveSend: lambda a, t: SelectiveSend(t.key, a.reach_ppm),
     asked.Equivocate: lambda a, t: Equivocate(t.key, a.twin_share_ppm),
     asked.DoubleVote: lambda a, t: DoubleVote(t.key),
+    asked.Twins: lambda a, t: Twins(t.key, twin_sides(a, t.members, t.census), a.turn_ns or 0),
     asked.DelayProposals: lambda a, t: DelayProposals(a.amount_ns),
+    asked.LazyVote: lambda a, t: LazyVote(a.amount_ns, a.blind),
+    asked.Censor: lambda a, t: Censor(_who(a.gateways, t), _who(a.validators, t), a.refuse_votes),
+    asked.InvalidSignatureFlood: lambda a, t: InvalidSignatureFlood(
+        t.key, a.every_ns, a.signatures, _who(a.victims, t)
+    ),
+    asked.TimeoutSpam: lambda a, t: TimeoutSpam(a.repeats, a.ahead),
+    asked.AttendanceTheft: lambda a, t: AttendanceTheft(_who(a.victims, t)),
+    asked.EvidenceSuppression: lambda a, t: EvidenceSuppression(_who(a.protected, t)),
+    asked.Sleeper: _sleeper,
+    asked.LevelThenSilence: lambda a, t: LevelThenSilence(t.key, a.provokers, a.level),
+    asked.StakeGrinding: lambda a, t: StakeGrinding(t.key, a.tries),
+    asked.AdaptiveCorruption: lambda a, t: AdaptiveCorruption(a.budget, a.delay_ns, a.mobile),
+    asked.LongRange: lambda a, t: LongRange(t.key, _who(a.victims, t)),
 }
 """By the settings' type: the attack."""
 
@@ -49,10 +92,10 @@ def engagements(scenario: Scenario, census: Census, chance: Chance) -> dict[int,
     """Return the attacks by the validator they own, ascending; members share one mind."""
     found: dict[int, list[Engagement]] = {}
     for index, adversary in enumerate(scenario.adversaries):
-        members = census.select(adversary.nodes, f"adversary/{index}")
-        terms = Terms(chance.key(f"adversary/{index}"), members, census)
+        members = census.select(adversary.nodes, attack_key(index))
+        terms = Terms(chance.key(attack_key(index)), members, census)
         attack = MAKERS[type(adversary)](adversary, terms)
-        trigger = _trigger(adversary.when, chance.key(f"adversary/{index}/when"))
+        trigger = _trigger(adversary.when, chance.key(f"{attack_key(index)}/when"))
         end_ns = FOREVER if adversary.end_ns is None else adversary.end_ns
         engagement = Engagement(index, attack, adversary.start_ns, end_ns, trigger)
         for member in members:

@@ -18,7 +18,6 @@ from sim.protocol.effects import (
     Broadcast,
     Certified,
     Dropped,
-    Effect,
     Observation,
     Persist,
     RequestBlocks,

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 
 from sim.scenario.exposure import genesis_stakes
 from sim.scenario.model import LognormalStake, Scenario, Validators
-from sim.scenario.selection import ByStake, ByWeight, Ids, InRegion, Random, Selection
+from sim.scenario.selection import (
+    ByStake,
+    ByWeight,
+    Heaviest,
+    Ids,
+    InRegion,
+    Lightest,
+    Random,
+    Selection,
+    up_to_share,
+)
 from sim.world.chance import Chance
 
 
@@ -48,6 +58,10 @@ class Census:
         self.weights = weights
         self._chance = chance
 
+    def key(self, purpose: str) -> int:
+        """Return the key of a draw."""
+        return self._chance.key(purpose)
+
     def select(self, selection: Selection, purpose: str) -> tuple[int, ...]:
         """Return the identities that `selection` names, ascending.
 
@@ -63,6 +77,10 @@ class Census:
             return _largest(self.stakes, selection.by_stake)
         if isinstance(selection, ByWeight):
             return _largest(self.weights[:count], selection.by_weight)
+        if isinstance(selection, Heaviest):
+            return up_to_share(self.weights[:count], selection.heaviest_ppm, heaviest=True)
+        if isinstance(selection, Lightest):
+            return up_to_share(self.weights[:count], selection.lightest_ppm, heaviest=False)
         assert isinstance(selection, InRegion)
         return self.in_regions((selection.region,), count)
 

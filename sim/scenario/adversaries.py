@@ -12,9 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKey, ByKind
-from sim.scenario.disturbances import Instant
-from sim.scenario.fields import Count, duration, share
-from sim.scenario.selection import Selection
+from sim.scenario.disturbances import End, Instant
+from sim.scenario.fields import Count, Flag, duration, share
+from sim.scenario.selection import MAX_VALIDATORS, Selection
 
 Number: TypeAlias = Annotated[int, Count(0, 2**53)]
 
@@ -136,6 +136,11 @@ class Adversary:
     when: When | None = None
     """What else must hold for it to act; left out, it always acts."""
 
+    @property
+    def aspects(self) -> tuple[str, ...]:
+        """What of its validators' behaviour it decides: two minds on one aspect contradict."""
+        return self.decides
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Silent(Adversary):
@@ -183,7 +188,219 @@ class DelayProposals(Adversary):
     adversary learns."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withhold(Adversary):
+    """Keep votes, proposals or timeouts from some validators."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["withhold"]
+    """Told apart by this."""
+    what: tuple[Literal["votes", "proposals", "timeouts"], ...]
+    """What is kept back."""
+    victims: End
+    """From whom."""
+
+    @property
+    def aspects(self) -> tuple[str, ...]:
+        return self.what
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectiveSend(Adversary):
+    """Reach only a part of the others, another part each view."""
+
+    __pydantic_config__ = STRICT
+    decides: ClassVar[tuple[str, ...]] = ("votes", "proposals", "timeouts")
+    kind: Literal["selective_send"]
+    """Told apart by this."""
+    reach_ppm: Annotated[int, share()]
+    """Share of the others that is reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Censor(Adversary):
+    """As leaders, leave out some gateways' transactions and some validators' operations."""
+
+    __pydantic_config__ = STRICT
+    decides: ClassVar[tuple[str, ...]] = ()
+    kind: Literal["censor"]
+    """Told apart by this."""
+    gateways: End | None = None
+    """Whose payload."""
+    validators: End | None = None
+    """Whose operations."""
+    refuse_votes: Annotated[bool, Flag()] = False
+    """Whether they also refuse to vote for blocks that serve a victim."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LazyVote(Adversary):
+    """Vote late, and without looking."""
+
+    __pydantic_config__ = STRICT
+    decides: ClassVar[tuple[str, ...]] = ("votes",)
+    kind: Literal["lazy_vote"]
+    """Told apart by this."""
+    amount_ns: Annotated[int, duration("0 s", "10 min")]
+    """How long each vote is held back."""
+    blind: Annotated[bool, Flag()] = False
+    """Whether they vote before they hold the payload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidSignatureFlood(Adversary):
+    """Send what others must verify in vain."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["invalid_signature_flood"]
+    """Told apart by this."""
+    every_ns: Annotated[int, duration("10 us", "1 h")]
+    """Time between two messages of one member."""
+    signatures: Annotated[int, Count(1, 10_000)] = 1
+    """Forged signatures a message."""
+    victims: End
+    """Who is flooded, in turn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeoutSpam(Adversary):
+    """Give up on every view as it starts, and vote all the same."""
+
+    __pydantic_config__ = STRICT
+    decides: ClassVar[tuple[str, ...]] = ("timeouts",)
+    kind: Literal["timeout_spam"]
+    """Told apart by this."""
+    repeats: Annotated[int, Count(1, 1_000)] = 1
+    """How often each timeout is said."""
+    ahead: Annotated[int, Count(0, 64)] = 0
+    """How many views above the one voted in; from 1 on a member may be convicted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttendanceTheft(Adversary):
+    """As collectors, rob others of the credit for their votes, and give it to one another."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["attendance_theft"]
+    """Told apart by this."""
+    victims: End
+    """Who is robbed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceSuppression(Adversary):
+    """Neither pass on nor propose what convicts a friend."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["evidence_suppression"]
+    """Told apart by this."""
+    protected: End
+    """Against whom evidence is suppressed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleeper(Adversary):
+    """Be honest until reputation or height is reached, then strike. One of the two is needed."""
+
+    __pydantic_config__ = STRICT
+    decides: ClassVar[tuple[str, ...]] = EVERYTHING
+    kind: Literal["sleeper"]
+    """Told apart by this."""
+    then: Literal["silent", "double_vote", "equivocate"]
+    """The attack that it turns into, with its default settings."""
+    until_reputation_ppm: Annotated[int, share()] | None = None
+    """Reputation of a member at which the coalition wakes."""
+    until_height: Annotated[int, Count(1, 2**53)] | None = None
+    """Height at which the coalition wakes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelThenSilence(Adversary):
+    """Some vote twice until the quorum level is high; then the rest fall silent."""
+
+    __pydantic_config__ = STRICT
+    decides: ClassVar[tuple[str, ...]] = EVERYTHING
+    kind: Literal["level_then_silence"]
+    """Told apart by this."""
+    provokers: Annotated[int, Count(1, MAX_VALIDATORS)]
+    """How many vote twice, the members of lowest identity."""
+    level: Annotated[int, Count(1, 2)] = 2
+    """The level that they wait for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptiveCorruption(Adversary):
+    """Take over who is about to lead, and silence it."""
+
+    __pydantic_config__ = STRICT
+    decides: ClassVar[tuple[str, ...]] = EVERYTHING
+    kind: Literal["adaptive_corruption"]
+    """Told apart by this."""
+    budget: Annotated[int, Count(1, MAX_VALIDATORS)]
+    """How many of `nodes` it owns at once."""
+    delay_ns: Annotated[int, duration("0 s", "1 d")] = 0
+    """How long a takeover takes."""
+    mobile: Annotated[bool, Flag()] = True
+    """Whether it lets go of a leader whose view is over, to take the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StakeGrinding(Adversary):
+    """As leaders of an epoch's last block, choose its id for the leaders of the next epoch."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["stake_grinding"]
+    """Told apart by this."""
+    tries: Annotated[int, Count(1, 100_000)] = 64
+    """Contents tried a block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Twins(Adversary):
+    """Run each validator twice, on two sides of a split network."""
+
+    __pydantic_config__ = STRICT
+    decides: ClassVar[tuple[str, ...]] = EVERYTHING
+    kind: Literal["twins"]
+    """Told apart by this."""
+    sides: tuple[End, End] | None = None
+    """Who is on whose side; left out, halves are drawn. The members stand on both."""
+    turn_ns: Annotated[int, duration("10 ms", "1 d")] | None = None
+    """How long drawn sides last; left out, to the end."""
+    cut: Annotated[bool, Flag()] = True
+    """Whether the two sides cannot reach each other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongRange(Adversary):
+    """Write another history from genesis, and show it to some."""
+
+    __pydantic_config__ = STRICT
+    decides: ClassVar[tuple[str, ...]] = EVERYTHING
+    kind: Literal["long_range"]
+    """Told apart by this."""
+    victims: End
+    """Who is shown it."""
+
+
 Attack: TypeAlias = Annotated[
-    Silent | Equivocate | DoubleVote | DelayProposals,
+    Silent
+    | Withhold
+    | SelectiveSend
+    | Equivocate
+    | DoubleVote
+    | Twins
+    | DelayProposals
+    | LazyVote
+    | Censor
+    | InvalidSignatureFlood
+    | TimeoutSpam
+    | AttendanceTheft
+    | EvidenceSuppression
+    | Sleeper
+    | LevelThenSilence
+    | StakeGrinding
+    | AdaptiveCorruption
+    | LongRange,
     ByKind(),
 ]

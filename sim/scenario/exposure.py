@@ -12,14 +12,22 @@ from statistics import NormalDist
 from typing import Any
 
 from sim.protocol.adaptive_quorum import LEVELS
+from sim.protocol.types import WeightTable
 from sim.protocol.weighted_voting import WeightParameters, weight_table
-from sim.scenario.adversaries import DoubleVote, Equivocate
+from sim.scenario.adversaries import (
+    DoubleVote,
+    Equivocate,
+    LevelThenSilence,
+    LongRange,
+    Sleeper,
+    Twins,
+)
 from sim.scenario.disturbances import AmnesiaCrash, Crash
 from sim.scenario.model import EqualStake, ListedStake, Validators, Weights, ZipfStake
-from sim.scenario.selection import ByStake, ByWeight, Ids, Random
+from sim.scenario.selection import ByStake, ByWeight, Heaviest, Ids, Lightest, Random, up_to_share
 
 _WHOLE = 1_000_000
-DOUBLE_SIGNERS = (Equivocate, DoubleVote)
+DOUBLE_SIGNERS = (Equivocate, DoubleVote, Twins, LevelThenSilence, Sleeper, LongRange)
 """Adversaries whose validators sign conflicting statements, so that their weight may count on both
 sides of a fork. (A silent one may not.)"""
 
@@ -70,13 +78,10 @@ def genesis_stakes(validators: Validators) -> list[int]:
     ]
 
 
-def _least_share(validators: Validators, weights: Weights, selections: list[Any]) -> int:
-    """Return the least share, in ppm, that the union of the selections can own."""
-    if not selections or not any(genesis_stakes(validators)):
-        return 0
-    stakes = genesis_stakes(validators)
-    table = weight_table(
-        stakes,
+def genesis_weights(validators: Validators, weights: Weights) -> WeightTable:
+    """Return the voting weights at genesis, in the order of `genesis_stakes`."""
+    return weight_table(
+        genesis_stakes(validators),
         [validators.initial_reputation_ppm] * validators.count,
         [validators.initial_uptime_ppm] * validators.count,
         WeightParameters(
@@ -87,14 +92,27 @@ def _least_share(validators: Validators, weights: Weights, selections: list[Any]
             combine=weights.combine,
         ),
     )
+
+
+def named(selection: Any, validators: Validators, weights: Weights) -> list[int] | None:
+    """Return whom a selection names for certain, None where chance decides."""
+    table = genesis_weights(validators, weights)
+    return _named(selection, validators, genesis_stakes(validators), table.weights)
+
+
+def _least_share(validators: Validators, weights: Weights, selections: list[Any]) -> int:
+    """Return the least share, in ppm, that the union of the selections can own."""
+    if not selections or not any(genesis_stakes(validators)):
+        return 0
+    stakes, table = genesis_stakes(validators), genesis_weights(validators, weights)
     settled: dict[int, None] = {}
     least = 0
     for selection in selections:
-        named = _named(selection, validators, stakes, table.weights)
-        if named is None:
+        chosen = _named(selection, validators, stakes, table.weights)
+        if chosen is None:
             least = max(least, sum(sorted(table.weights)[: _how_many(selection, validators)]))
         else:
-            settled.update(dict.fromkeys(named))
+            settled.update(dict.fromkeys(chosen))
     owned = sum(table.weights[index] for index in settled)
     return max(owned, least) * _WHOLE // table.total
 
@@ -113,6 +131,10 @@ def _named(
         values = stakes if isinstance(selection, ByStake) else list(weights)
         many = selection.by_stake if isinstance(selection, ByStake) else selection.by_weight
         return sorted(range(len(values)), key=lambda index: (-values[index], index))[:many]
+    if isinstance(selection, Heaviest):
+        return list(up_to_share(weights, selection.heaviest_ppm, heaviest=True))
+    if isinstance(selection, Lightest):
+        return list(up_to_share(weights, selection.lightest_ppm, heaviest=False))
     dealt = not isinstance(validators.stake, EqualStake | ListedStake | ZipfStake)
     if isinstance(selection, Random) or dealt:
         return None

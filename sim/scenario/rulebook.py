@@ -32,7 +32,7 @@ def needs(*sections: str, maybe: tuple[str, ...] = ()) -> Callable[[Rule], Rule]
 
 def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:
     """Return what every rule finds whose sections are there."""
-    from sim.scenario import rules, rules_agents, rules_expect  # noqa: F401
+    from sim.scenario import rules, rules_adversaries, rules_agents, rules_expect  # noqa: F401
 
     found: list[Finding] = []
     for names, maybe, rule in _RULES:

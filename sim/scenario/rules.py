@@ -1,7 +1,7 @@
 """Rules between the fields of a scenario, in the domain's words: people, places, times.
 
 Owns: what no single field can say (sums, orders, identities that exist, limits of the protocol).
-Must not know: YAML, places in files. `rules_agents` and `rules_expect` hold the rest.
+Must not know: YAML, places in files. The other `rules_...` modules hold the rest.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _regions_exist(
     if agents is not None:
         used += _placed("agents", agents.placement)
         used += _selected_regions(("agents", "gateways"), agents.gateways)
-    used += _end_regions(network, faults)
+    used += _end_regions(network, faults, adversaries)
     for section, items in (("faults", faults), ("adversaries", adversaries)):
         for index, item in enumerate(items):
             nodes = getattr(item, "nodes", None)
@@ -168,17 +168,17 @@ def _selected_regions(path: tuple[Any, ...], selection: Any) -> list[tuple[Any, 
     return [((*path, "region"), selection.region)] if isinstance(selection, InRegion) else []
 
 
-def _end_regions(network: Network, faults: Any) -> list[tuple[Any, str]]:
+def _end_regions(network: Network, faults: Any, adversaries: Any) -> list[tuple[Any, str]]:
     return [
         ((*path, "regions", index), name)
-        for path, end in _ends(network, faults)
+        for path, end in _ends(network, faults, adversaries)
         if isinstance(end, RegionEnd)
         for index, name in enumerate(end.regions)
     ]
 
 
-def _ends(network: Network, faults: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield every end of a link rule and every group of a partition, with its path."""
+def _ends(network: Network, faults: Any, adversaries: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield every end of a link rule, group of a partition, victim or side, with its path."""
     for index, rule in enumerate(network.rules):
         path = ("network", "rules", index)
         for side, end in enumerate(rule.between or ()):
@@ -191,6 +191,12 @@ def _ends(network: Network, faults: Any) -> Iterator[tuple[tuple[Any, ...], Any]
         if isinstance(fault, Partition):
             for rank, group in enumerate(fault.groups):
                 yield ("faults", index, "groups", rank), group
+    for index, adversary in enumerate(adversaries):
+        for key in ("victims", "gateways", "validators", "protected"):
+            if getattr(adversary, key, None) is not None:
+                yield ("adversaries", index, key), getattr(adversary, key)
+        for rank, side in enumerate(getattr(adversary, "sides", None) or ()):
+            yield ("adversaries", index, "sides", rank), side
 
 
 # -- identities -----------------------------------------------------------------------------------
@@ -219,7 +225,7 @@ def _identities_exist(
                 selections.append(((section, index, "nodes"), item.nodes))
     for path, selection in selections:
         yield from _selection(path, selection, validators)
-    for path, end in _ends(network, faults):
+    for path, end in _ends(network, faults, attacks):
         if isinstance(end, IdsEnd):
             yield from _listed((*path, "ids"), end.ids, validators)
 

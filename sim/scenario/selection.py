@@ -5,12 +5,13 @@ Owns: the selection union. Must not know: weights, stakes, chance (the engine re
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKey
-from sim.scenario.fields import Count, Text
+from sim.scenario.fields import Count, Text, share
 
 MAX_VALIDATORS = 10_000
 REGION_NAME = Text(maximum=64, what="the name of a region")
@@ -55,6 +56,24 @@ class ByWeight:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heaviest:
+    """As many of the heaviest genesis validators as own no more than a share of the weight."""
+
+    __pydantic_config__ = STRICT
+    heaviest_ppm: Annotated[int, share()]
+    """The share of all voting weight at genesis; the first that would exceed it ends the choice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lightest:
+    """As many of the lightest genesis validators as own no more than a share of the weight."""
+
+    __pydantic_config__ = STRICT
+    lightest_ppm: Annotated[int, share()]
+    """The share of all voting weight at genesis; ties go to the lower identity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InRegion:
     """All genesis validators of one region."""
 
@@ -68,8 +87,28 @@ SELECTORS: dict[str, type[Any]] = {
     "random": Random,
     "by_stake": ByStake,
     "by_weight": ByWeight,
+    "heaviest": Heaviest,
+    "lightest": Lightest,
     "region": InRegion,
 }
 Selection: TypeAlias = Annotated[
-    Ids | Random | ByStake | ByWeight | InRegion, ByKey(SELECTORS, "a selection of validators")
+    Ids | Random | ByStake | ByWeight | Heaviest | Lightest | InRegion,
+    ByKey(SELECTORS, "a selection of validators"),
 ]
+
+
+def up_to_share(weights: Sequence[int], share_ppm: int, *, heaviest: bool) -> tuple[int, ...]:
+    """Return who is chosen, ascending, until the next in order would exceed the share.
+
+    In order of weight, ties to the lower identity; who has no weight is never chosen.
+    """
+    order = sorted(range(len(weights)), key=lambda i: (-weights[i] if heaviest else weights[i], i))
+    chosen, limit, held = list[int](), sum(weights) * share_ppm // 1_000_000, 0
+    for index in order:
+        if not weights[index]:
+            continue
+        held += weights[index]
+        if held > limit:
+            break
+        chosen.append(index)
+    return tuple(sorted(chosen))

@@ -1,0 +1,43 @@
+"""Long range: write another history from genesis with keys whose stake has long been withdrawn."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sim.protocol.events import BlocksReceived, Event, MessageReceived
+from sim.protocol.messages import BlocksRequest, CertificateRequest
+from sim.world.adversary import Edited
+from sim.world.adversary.twins import Copies, Sides
+
+
+class LongRange(Copies):
+    """As it starts, second copies begin at genesis, among themselves, and show it to the victims.
+
+    With a quorum of the genesis weight they certify a history of their own, at the pace of blocks;
+    nothing at stake is left to slash. Who is synced past the epochs that it still judges ignores
+    what comes of old ones. Who begins at genesis (a new node, or one that lost everything) cannot
+    tell the histories apart and believes whichever it is given first: only a recent checkpoint from
+    elsewhere helps, which is what "weak subjectivity" means (V. Buterin, "Proof of Stake: How I
+    Learned to Love Weak Subjectivity", 2014). The first copies go on as they were.
+    """
+
+    kind: ClassVar[str] = "long_range"
+
+    def __init__(self, key: int, victims: tuple[int, ...]) -> None:
+        super().__init__(key)
+        self._victims = victims
+
+    def sides(self, now_ns: int) -> Sides:
+        others = self.scene.others()
+        rest = tuple(other for other in others if other not in self._victims)
+        return rest, tuple(victim for victim in self._victims if victim in others)
+
+    def see(self, me: int, event: Event, now_ns: int) -> list[Edited] | None:
+        if isinstance(event, BlocksReceived | MessageReceived) and event.sender in self._victims:
+            asked = isinstance(event, MessageReceived) and isinstance(
+                event.message, BlocksRequest | CertificateRequest
+            )
+            if not asked:
+                # The true history, told by a victim, must not reach the copies.
+                return []
+        return super().see(me, event, now_ns)

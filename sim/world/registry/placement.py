@@ -1,7 +1,8 @@
 """Which gateways hold which shards, who takes over, and what moves when hosts come and go.
 
-Owns: shards -> hosts on distinct regions, repair of that map, the bill of a change, which of a
-shard's hosts a gateway asks. Everything is a pure function of its arguments, without chance.
+Owns: identities -> shards -> hosts on distinct regions, repair of that map, the bill of a change,
+which of a shard's hosts a gateway asks. Everything is a pure function of its arguments; the one
+draw, an identity's shard, is keyed.
 Must not know: records, time, who notices that a host is down.
 
 A placement is one row of hosts (node indices) a shard, in the order in which they take over: the
@@ -11,10 +12,12 @@ first serves, if it is down the second does, and so on. No two hosts of a row sh
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sim.world.chance import mix, mix_array
 
 Placement = tuple[tuple[int, ...], ...]
 """By shard: its hosts, first choice first."""
@@ -28,6 +31,17 @@ class Movement(NamedTuple):
     target: int
     records: int
     size_bytes: int
+
+
+def shard_of(key: int, ident: int, shards: int) -> int:
+    """Return the shard of an identity: its keyed hash, scaled to the number of shards."""
+    return ((mix(key, ident) >> 32) * shards) >> 32
+
+
+def shards_of(key: int, idents: NDArray[Any], shards: int) -> NDArray[np.int64]:
+    """Answer `shard_of` elementwise."""
+    bits = mix_array(key, idents)
+    return (((bits >> np.uint64(32)) * np.uint64(shards)) >> np.uint64(32)).astype(np.int64)
 
 
 def first_hosts(
@@ -62,9 +76,10 @@ def place(
     """Give each shard `replicas` hosts on distinct regions, its host in `first` first.
 
     A further copy goes to a region with the fewest whole copies a gateway; among those, to the one
-    that follows the shards of the hosts' region least often for its size, so that the load of a lost
-    region spreads over the others. Inside a region the gateway with the fewest copies takes it, so
-    none there holds more than one copy more than another. Raises ValueError for more replicas than regions with gateways.
+    that follows hosts of the shard's first region least often for its size, so that the load of a
+    lost region spreads over the others. Inside a region the gateway with the fewest copies takes
+    it, so none there holds more than one copy more than another. Raises ValueError for more
+    replicas than regions with gateways.
     """
     by_region = _by_region(gateways, node_region)
     if not 1 <= replicas <= len(by_region):

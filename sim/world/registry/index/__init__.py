@@ -1,0 +1,1 @@
+"""Records as columns, found by identity and by capability and region."""

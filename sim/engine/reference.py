@@ -25,6 +25,7 @@ from sim.engine.reference_parts import (
     at_priority,
 )
 from sim.engine.reference_payload import PayloadReference
+from sim.engine.reference_registry import RegistryReference
 from sim.engine.reference_transit import TransitReference
 from sim.protocol.types import PayloadRef
 from sim.world.agents import draws, kinds
@@ -43,7 +44,6 @@ from sim.world.agents.kinds import (
     FINAL_REASONS,
     GRID_NS,
     MESSAGE,
-    NEVER,
     PPM,
     TRANSACTION,
 )
@@ -55,8 +55,10 @@ from sim.world.chance import Chance, mix
 from sim.world.network.tables import NetworkTables
 
 # Order inside an instant; SimPy's own events have 0 (urgent) and 1 (normal).
-RETURNS, INGRESS, CACHE, SHARD, BATCH, BATCH_TIMER, UPLINK, DOWNLINK, EGRESS, STORE = range(10, 20)
-PAYLOAD, PAYLOAD_TIMER, COPIES, FAULTS = range(20, 24)
+RETURNS, INGRESS, DESK, CACHE, SHARD, BATCH, BATCH_TIMER, UPLINK, DOWNLINK, EGRESS, STORE = range(
+    10, 21
+)
+PAYLOAD, PAYLOAD_TIMER, COPIES, FAULTS = range(21, 25)
 
 Steps = Generator[simpy.Event, Any, None]
 
@@ -88,7 +90,7 @@ class Reference:
         self.caches = [Cache(self.env, CACHE, self._resolve_instant) for _ in nodes]
         self.storing: list[tuple[Message, int, simpy.Event]] = []
         self.stored: dict[int, list[tuple[Message, int, int, simpy.Event]]] = {}
-        self.published: list[tuple[int, int]] = []
+        self.registry = RegistryReference(self, DESK)
         self.transit = TransitReference(self, (BATCH, BATCH_TIMER))
         self.payload = PayloadReference(self, (PAYLOAD, PAYLOAD_TIMER, COPIES))
         self.factor_ppm = PPM
@@ -122,7 +124,7 @@ class Reference:
         while self.next_cell * GRID_NS < now_ns:
             start_ns = self.next_cell * GRID_NS
             self._run_to(start_ns)
-            self._publish(start_ns)
+            self.registry.publish(start_ns)
             cell = self.workload.cell(self.next_cell, self.factor_ppm)
             for row in zip(*(column.tolist() for column in cell), strict=True):
                 time_ns, ident, kind, source, target, size = row
@@ -131,7 +133,7 @@ class Reference:
             self.next_cell += 1
         self._run_to(now_ns)
         if now_ns % GRID_NS == 0:
-            self._publish(now_ns)
+            self.registry.publish(now_ns)
 
     def apply(self, change: Change) -> None:
         """Let a fault act after everything at the present instant."""
@@ -148,6 +150,7 @@ class Reference:
                 self.payload.throttle(change.node, change.service_ppm, change.links_ppm)
             case LinkChange():
                 self.links.change(change)
+                self.registry.links_changed()
             case Disconnect():
                 self._disconnect(change)
             case Surge(factor_ppm):
@@ -185,13 +188,6 @@ class Reference:
         """Run to the end of an instant: SimPy's own `until` would stop before it."""
         end = at_priority(self.env, FAULTS, now_ns - self.env.now)
         self.env.run(until=end)
-
-    def _publish(self, boundary_ns: int) -> None:
-        """Put in force what the registry wrote up to this grid boundary."""
-        lease = self.p.directory.lease_ns
-        for agent, written_ns in self.published:
-            self.people.lease_until_ns[agent] = written_ns + lease if lease else NEVER
-        self.published.clear()
 
     # -- sessions -----------------------------------------------------------------------------
 
@@ -300,7 +296,7 @@ class Reference:
                 yield from self._attempt(m)
                 return
             except Lost as loss:
-                reason = loss.reason
+                reason = m.reason = loss.reason
             if reason in FINAL_REASONS or m.attempt + 1 >= self.p.retries.attempts:
                 self.finish(m, reason)
                 return
@@ -330,12 +326,18 @@ class Reference:
         gateway = int(second[m.source])
         yield from self._access(m, draws.ACCESS_LOSS_DRAW, draws.ACCESS_DELAY, m.source)
         yield self.ingress[gateway].serve(Job(m.ident, m.attempt, self._work(m), m))
+        if self.registry.watched:
+            yield self.registry.pass_desk(m, gateway)
         if m.kind == TRANSACTION:
             yield self.payload.join(gateway, m)
         elif m.kind == MESSAGE:
             host = int(second[m.target])
             if host != gateway:
                 yield from self._locate(gateway, m)
+                host = m.host
+                if host == gateway:
+                    # A stale answer: this very gateway was the agent's, and knows that it moved.
+                    raise Lost(kinds.MOVED)
                 yield self.transit.join(m, gateway, host)
             elif not self._registered(m.target):
                 raise Lost(kinds.UNKNOWN_TARGET)
@@ -351,6 +353,9 @@ class Reference:
     def _deliver(self, m: Message, host: int) -> Steps:
         while True:
             yield self.egress[host].serve(self._egress_job(m))
+            serving = (int(self.people.home[m.target]), int(self.people.secondary[m.target]))
+            if self.p.directory.re_home and host not in serving:
+                raise Lost(kinds.MOVED)
             if self.online(m.target):
                 break
             yield self._store(m, host)
@@ -401,6 +406,7 @@ class Reference:
         query: Query = yield self.caches[gateway].ask(m, gateway)
         if m.kind == MESSAGE and not query.found:
             raise Lost(kinds.UNKNOWN_TARGET)
+        m.host = query.secondary if m.attempt % 2 else query.home
 
     def _resolve_instant(self, asked: list[tuple[Message, int, simpy.Event]]) -> None:
         directory, now = self.p.directory, self.env.now
@@ -412,7 +418,7 @@ class Reference:
             if cached and directory.cache_slots:
                 place = scaled(mix(self.keys[draws.CACHE], key), directory.cache_slots)
                 entry = cache.entries.get(place)
-                if entry is not None and entry.key == key:
+                if entry is not None and entry.key == key and m.reason != kinds.MOVED:
                     if now < min(entry.asked_ns + directory.cache_ttl_ns, entry.failed_ns):
                         if entry.answered:
                             self.ledgers.note("cache_hit")
@@ -427,40 +433,19 @@ class Reference:
             cache.live.append(query)
             if place >= 0:
                 cache.entries[place] = query
-            self.env.process(self._query(query, gateway))
-
-    def _query(self, query: Query, gateway: int) -> Steps:
-        ident, attempt, directory = query.ident, query.attempt, self.p.directory
-        shards = directory.shards
-        host = shards[scaled(mix(self.keys[draws.SHARD], query.key), len(shards))]
-        try:
-            if host != gateway:
-                yield from self.hop(gateway, host, ident, attempt, draws.QUERY_DELAY)
-            work = directory.station
-            cost = work.work_ns + work.per_kib_ns * directory.query_bytes // 1024
-            yield self.shard[host].serve(Job(ident, attempt, cost, query))
-            if query.kind in (kinds.REGISTRATION, kinds.RENEWAL):
-                self.published.append((query.key, self.env.now))
-            elif query.kind != kinds.LOOKUP_CAPABILITY:
-                query.found = self._registered(query.key)
-            if host != gateway:
-                yield from self.hop(host, gateway, ident, attempt, draws.ANSWER_DELAY)
-        except Lost:
-            query.failed_ns = max(query.asked_ns + directory.timeout_ns, self.env.now + GRID_NS)
-            yield self.env.timeout(query.failed_ns - self.env.now)
-            query.wake(Lost(kinds.LOOKUP_FAILED))
-        else:
-            query.wake(None)
-        if query in self.caches[gateway].live:
-            self.caches[gateway].live.remove(query)
+            self.env.process(self.registry.query(query, gateway))
 
     def hop(self, a: int, b: int, ident: int, attempt: int, delay: int) -> Steps:
         """Cross a link: its verdict now, then its delay. The loss key follows the delay's."""
+        yield self.env.timeout(self.crossing_ns(a, b, ident, attempt, delay))
+
+    def crossing_ns(self, a: int, b: int, ident: int, attempt: int, delay: int) -> int:
+        """Return how long a transmission that begins now takes; raises Lost."""
         keys = self.keys
         reason = self.links.verdict(a, b, mix(keys[delay + 1], ident, attempt))
         if reason is not None:
             raise Lost(reason)
-        yield self.env.timeout(self.links.delay_ns(a, b, mix(keys[delay], ident, attempt)))
+        return self.links.delay_ns(a, b, mix(keys[delay], ident, attempt))
 
     # -- store-and-forward --------------------------------------------------------------------
 
@@ -484,9 +469,12 @@ class Reference:
     # -- faults -------------------------------------------------------------------------------
 
     def _crash(self, node: int) -> None:
+        if not self.down[node]:
+            self.registry.down_since_ns[node] = self.env.now
         self.down[node] = True
         for place in (self.ingress, self.shard, self.uplink, self.downlink, self.egress):
             place[node].crash()
         self.caches[node].crash()
         self.transit.crash(node)
         self.payload.crash(node)
+        self.registry.crash(node)

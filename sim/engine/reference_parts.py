@@ -23,7 +23,11 @@ from sim.world.agents.tables import (
     DELIVERED_OUTCOME,
     DROPPED,
     LATENCY,
+    LOOKUP_LATENCY,
+    LOOKUPS,
     OFFERED,
+    REGISTRY,
+    REGISTRY_EVENTS,
     RETRIED,
     SAMPLES,
     STATION,
@@ -75,7 +79,11 @@ class Message:
     sent_ns: int = 0
     lease_ns: int = 0
     attempt: int = 0
+    reason: int = 0
+    """Why the attempt before this one was lost."""
     gateway: int = -1
+    host: int = -1
+    """The gateway at which the directory says that its receiver is."""
     source_region: int = 0
     target_region: int = 0
     over: Any = None
@@ -196,6 +204,8 @@ class Query:
         self.ident, self.attempt, self.asked_ns = leader.ident, leader.attempt, asked_ns
         self.waiting: list[simpy.Event] = []
         self.answered, self.found, self.failed_ns = False, True, NEVER
+        self.gateway = self.home = self.secondary = -1
+        """Who asks; where the answer says that the agent is."""
 
     def wake(self, failure: Lost | None) -> None:
         waiting, self.waiting = self.waiting, []
@@ -269,6 +279,10 @@ class Links:
             for b in change.targets:
                 self.changed[a, b] = change
 
+    def blocked(self, a: int, b: int) -> bool:
+        change = self.changed.get((a, b))
+        return change is not None and change.blocked
+
     def verdict(self, a: int, b: int, bits: int) -> int | None:
         """Return why a transmission at this time is lost, or None."""
         change = self.changed.get((a, b))
@@ -303,6 +317,9 @@ class Ledgers:
     samples: list[tuple[int, ...]] = field(default_factory=list)
     totals: Counter[tuple[int, int, int]] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
+    lookups: dict[tuple[int, ...], list[int]] = field(default_factory=dict)
+    answers: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    events: dict[tuple[int, int, int], list[int]] = field(default_factory=dict)
 
     def note(self, what: str) -> None:
         """Count something that a test wants to have seen."""
@@ -349,6 +366,26 @@ class Ledgers:
         row[3] = max(row[3], queue)
         row[4] += dropped
 
+    def lookup(
+        self, q: Query, now_ns: int, outcome: int, pair: tuple[int, int], sums: tuple[int, ...]
+    ) -> None:
+        """Count a question by the regions of asker and host; `sums` from `depth` on."""
+        row = self.lookups.setdefault((second_of(now_ns), q.kind, *pair, outcome), [0] * 8)
+        for i, value in enumerate((1, *sums)):
+            row[i] += value
+
+    def answer(self, q: Query, left_ns: int, pair: tuple[int, int], took_ns: int) -> None:
+        self.answers[(second_of(left_ns), q.kind, *pair, bucket_of(took_ns))] += 1
+
+    def registry(self, now_ns: int, node: int, event: int, count: int = 1, size: int = 0) -> None:
+        """Count what happened at a host, or at a gateway that asks one."""
+        if count == 0:
+            return
+        row = self.events.setdefault((second_of(now_ns), node, event), [0, 0])
+        row[0] += count
+        row[1] += size
+        self.note(REGISTRY_EVENTS[event])
+
     def counters(self, stored: list[int]) -> Counters:
         def total(kind: int, outcome: int) -> int:
             return sum(n for (k, o, _), n in self.totals.items() if (k, o) == (kind, outcome))
@@ -383,11 +420,17 @@ class Ledgers:
         stations = [(*place, *self.stations.pop(place)) for place in met]
         samples = sorted(row for row in self.samples if due(second_of(row[7])))
         self.samples = [row for row in self.samples if not due(second_of(row[7]))]
+        asked = [(*p, *self.lookups.pop(p)) for p in sorted(self.lookups) if due(p[0])]
+        answers = [(*p, self.answers.pop(p)) for p in sorted(self.answers) if due(p[0])]
+        events = [(*p, *self.events.pop(p)) for p in sorted(self.events) if due(p[0])]
         return Drained(
             _columns(TRAFFIC, traffic),
             _columns(LATENCY, latency),
             _columns(STATION, stations),
             _columns(SAMPLES, samples),
+            _columns(LOOKUPS, asked),
+            _columns(LOOKUP_LATENCY, answers),
+            _columns(REGISTRY, events),
         )
 
 

@@ -23,9 +23,9 @@ _WORLD = Path(__file__).resolve().parent
 
 
 def sources_digest() -> str:
-    """SHA-256 over the files that kernels are made of: agents, routing and the shared ones."""
+    """SHA-256 over the files that kernels are made of: agents, routing, registry, shared ones."""
     whole = hashlib.sha256()
-    folders = [_WORLD / "agents", _WORLD / "routing"]
+    folders = [_WORLD / "agents", _WORLD / "registry", _WORLD / "routing"]
     files = [*_WORLD.glob("*.py"), *(path for f in folders for path in f.rglob("*.py"))]
     for path in sorted(files):
         whole.update(path.relative_to(_WORLD).as_posix().encode())

@@ -127,7 +127,7 @@ def planes(draw: DrawFn) -> p.PlaneParameters:
         egress=_station(draw, scale),
         uplink=links[0],
         downlink=links[1],
-        directory=_directory(draw, nodes, scale),
+        directory=_directory(draw, nodes, scale, sorted(gateways), regions),
         batch=p.Batch(
             count=_pick(draw, 1, 3, 50),
             size_bytes=_pick(draw, 2_000, 60_000),
@@ -193,16 +193,36 @@ def _sessions(draw: DrawFn) -> p.Sessions | None:
     return draw(st.sampled_from((None, sessions)))
 
 
-def _directory(draw: DrawFn, nodes: int, scale: int) -> p.Directory:
+def _directory(
+    draw: DrawFn, nodes: int, scale: int, gateways: list[int], regions: int
+) -> p.Directory:
+    """Any shards with one replica, those of gateways with more."""
+    replicas = draw(st.integers(1, len({gateway % regions for gateway in gateways})))
+    hosts = st.sampled_from(gateways) if replicas > 1 else st.integers(0, nodes - 1)
     return p.Directory(
-        shards=tuple(draw(st.lists(st.integers(0, nodes - 1), min_size=1, max_size=3))),
+        shards=tuple(draw(st.lists(hosts, min_size=1, max_size=3))),
         station=_station(draw, scale),
+        replicas=replicas,
+        quorum_reads=replicas > 1 and _pick(draw, True, False),
+        quorum_writes=replicas > 1 and _pick(draw, True, False),
+        replication_lag_ns=_pick(draw, 0, 180 * MS),
+        limits=_limits(draw),
+        re_home=_pick(draw, True, False),
         query_bytes=_pick(draw, 0, 512),
         cache_slots=_pick(draw, 0, 4, 64),
         cache_ttl_ns=_pick(draw, 50, 700) * MS,
         timeout_ns=_pick(draw, 100, 300) * MS,
         lease_ns=_pick(draw, 0, 800 * MS),
         registered_ppm=_pick(draw, PPM, 700_000),
+    )
+
+
+def _limits(draw: DrawFn) -> p.RegistrationLimits:
+    return p.RegistrationLimits(
+        gateway_rate_nhz=_pick(draw, 0, 3 * 10**9),
+        gateway_burst=_pick(draw, 1, 2),
+        rate_nhz=_pick(draw, 0, 9 * 10**9),
+        burst=_pick(draw, 1, 3),
     )
 
 
@@ -276,8 +296,27 @@ def fixed_cases() -> list[Case]:
         ),
         store=p.Store(messages_per_agent=1, ttl_ns=200 * MS),
     )
+    copied = basic(
+        traffic=(
+            *basic().traffic[:3],
+            replace(basic().traffic[3], arrivals=p.Poisson(rate_nhz=2 * 10**9)),
+            *basic().traffic[4:],
+        ),
+        directory=replace(
+            basic().directory,
+            replicas=2,
+            quorum_reads=True,
+            replication_lag_ns=180 * MS,
+            limits=p.RegistrationLimits(gateway_rate_nhz=9 * 10**9, rate_nhz=40 * 10**9, burst=3),
+            re_home=True,
+            cache_ttl_ns=150 * MS,
+            timeout_ns=100 * MS,
+            lease_ns=600 * MS,
+        ),
+    )
+    sure = replace(copied, directory=replace(copied.directory, quorum_writes=True))
     found = []
-    for seed, parameters in enumerate((basic(), slow, busy)):
+    for seed, parameters in enumerate((basic(), slow, busy, copied, sure)):
         asks = [(t, t // 130 % 5) for t in range(90, 1_900, 130)]
         script = sorted([*drill(parameters), *asks], key=lambda row: row[0])
         timed = tuple((t * MS, what) for t, what in script)

@@ -38,6 +38,16 @@ MUST_OCCUR = (
     "expired",
     "sender_offline",
     "requester_offline",
+    "moved",
+    "gateway_registrations",
+    "all_registrations",
+    "quorum",
+    "stale",
+    "no_quorum",
+    "lost_write",
+    "re_homed",
+    "taken_over",
+    "moved_in",
 )
 """Counted by the reference over all cases."""
 

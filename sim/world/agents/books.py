@@ -25,7 +25,10 @@ from sim.world.agents.tables import (
     DELIVERED_OUTCOME,
     DROPPED,
     LATENCY,
+    LOOKUP_LATENCY,
+    LOOKUPS,
     OFFERED,
+    REGISTRY,
     RETRIED,
     SAMPLES,
     STATION,
@@ -51,14 +54,14 @@ class Ledger:
         self.second = 0
         """The second that is being summed."""
         self._totals = np.zeros((len(KINDS), COLUMNS), dtype=np.int64)
-        self._rows: tuple[list[I64], list[I64], list[I64], list[I64]] = ([], [], [], [])
+        self._rows: tuple[list[I64], ...] = tuple([] for _ in Drained._fields)
 
     def close_second(self, world: World, second: int) -> None:
         """Turn the sums of `second` into rows and start again from zero."""
         if second < 0:
             return
         books = world.books
-        traffic, latency, stations, samples = self._rows
+        traffic, latency, stations, samples, lookups, answered, events = self._rows
         self._totals += books.traffic[..., 0].sum(axis=(1, 2))
         kind, source, target, column = np.nonzero(books.traffic[..., 0])
         both = books.traffic[kind, source, target, column]
@@ -78,13 +81,24 @@ class Ledger:
         count = int(books.tally[0])
         samples.append(books.samples[:count].copy())
         books.tally[0] = 0
+        asked = np.nonzero(books.lookups[..., 0])
+        summed = np.ascontiguousarray(books.lookups[asked].T)
+        lookups.append(_rows(second, *asked, *summed))
+        books.lookups[:] = 0
+        met = np.nonzero(books.answers)
+        answered.append(_rows(second, *met, books.answers[met]))
+        books.answers[:] = 0
+        node, event = np.nonzero(books.registry[..., 0])
+        both = books.registry[node, event]
+        events.append(_rows(second, node, event, both[:, 0], both[:, 1]))
+        books.registry[:] = 0
         self.second = second + 1
 
     def drain(self) -> Drained:
         """Hand out the rows of closed seconds and forget them."""
-        names = (TRAFFIC, LATENCY, STATION, SAMPLES)
+        names = (TRAFFIC, LATENCY, STATION, SAMPLES, LOOKUPS, LOOKUP_LATENCY, REGISTRY)
         tables = [_table(n, rows) for n, rows in zip(names, self._rows, strict=True)]
-        self._rows = ([], [], [], [])
+        self._rows = tuple([] for _ in names)
         return Drained(*tables)
 
     def counters(self, world: World) -> Counters:

@@ -12,29 +12,34 @@ from numpy.typing import NDArray
 
 from sim.world.agents import draws
 from sim.world.agents.draws import Table
-from sim.world.agents.kinds import FINAL_REASONS, KINDS, PPB, PPM, REASONS
-from sim.world.agents.parameters import ClosedLoop, PlaneParameters
-from sim.world.agents.population import Population, session_tables
+from sim.world.agents.kinds import FINAL_REASONS, KINDS, PPB, PPM, QUESTIONS, REASONS
+from sim.world.agents.parameters import ClosedLoop, PlaneParameters, RegistrationLimits
+from sim.world.agents.population import Neighbours, Population, session_tables
 from sim.world.agents.state import (
     ACCESS_ROW,
     BATCH_ROW,
     CACHE_ROW,
     COLUMNS,
     CONSTANTS_ROW,
+    EVERYONE,
     KIND_ROW,
     LINES,
+    LOOKUP_SUMS,
     MESSAGE_ROW,
     QUERY_ROW,
+    RECORD_ROW,
     Books,
     Links,
+    Registry,
     World,
     empty_table,
     line_block,
 )
-from sim.world.agents.tables import BUCKETS, SAMPLES
+from sim.world.agents.tables import BUCKETS, LOOKUP_OUTCOMES, REGISTRY_EVENTS, SAMPLES
 from sim.world.chance import U64
 from sim.world.kernels import DIGITS, aligned_rows, idle_stations, records
 from sim.world.network.tables import NetworkTables
+from sim.world.registry import limits, placement
 
 _FIRST_ROWS = 1024
 
@@ -65,7 +70,7 @@ def build_world(
         final_reason=final,
         session_tables=np.array(tables, dtype=np.int64),
         think_table=np.array(think, dtype=np.int64),
-        shards=np.array(p.directory.shards, dtype=np.int32),
+        registry=_registry(p, network),
         people=people.row,
         m=empty_table(MESSAGE_ROW, _FIRST_ROWS),
         q=empty_table(QUERY_ROW, _FIRST_ROWS),
@@ -79,6 +84,11 @@ def build_world(
             samples=np.zeros((0, len(SAMPLES)), dtype=np.int64),
             tally=np.zeros(4, dtype=np.int64),
             kept=np.zeros(len(KINDS), dtype=np.int64),
+            lookups=np.zeros(
+                (len(QUESTIONS), regions, regions, len(LOOKUP_OUTCOMES), LOOKUP_SUMS), np.int64
+            ),
+            answers=np.zeros((len(QUESTIONS), regions, regions, BUCKETS), dtype=np.int32),
+            registry=np.zeros((nodes, len(REGISTRY_EVENTS), 2), dtype=np.int64),
         ),
         lines=line_block(LINES, _FIRST_ROWS),
         thinkers=line_block(1, thinkers),
@@ -93,6 +103,44 @@ def build_world(
         near=np.zeros(0, dtype=np.int32),
         keys=np.zeros(_FIRST_ROWS + nodes, dtype=np.int64),
         spare=np.zeros(_FIRST_ROWS + nodes + DIGITS, dtype=np.int64),
+    )
+
+
+def base_hosts(p: PlaneParameters) -> placement.Placement:
+    """Return the hosts of each shard while all nodes are up, first choice first."""
+    d = p.directory
+    if d.replicas == 1:
+        return tuple((host,) for host in d.shards)
+    return placement.place(d.shards, p.gateways, p.node_region, d.replicas)
+
+
+def _registry(p: PlaneParameters, network: NetworkTables) -> Registry:
+    d, nodes = p.directory, len(p.node_region)
+    neighbours = Neighbours(p, network.median_ns.tolist())
+    rows = records(np.zeros(p.agents if d.recorded else 0, dtype=RECORD_ROW))
+    rows["coordinator"] = EVERYONE
+    return Registry(
+        hosts=placement.hosts_array(base_hosts(p), d.replicas),
+        known_down=np.zeros(nodes, dtype=np.uint8),
+        records=rows,
+        near=np.array(neighbours.order, dtype=np.int32),
+        own=np.array(neighbours.own, dtype=np.int64),
+        steps=limits.limit_steps(registration_limits(d.limits)),
+        gateway_due_ns=np.zeros(nodes, dtype=np.int64),
+        registry_due_ns=np.zeros(1, dtype=np.int64),
+        trips=np.zeros(2 * d.replicas, dtype=np.int64),
+    )
+
+
+def registration_limits(asked: RegistrationLimits) -> limits.RegistrationLimits:
+    """Return the token buckets of the registry; None where there is no limit."""
+
+    def bucket(rate_nhz: int, burst: int) -> limits.TokenBucket | None:
+        return limits.TokenBucket(rate_nhz, burst) if rate_nhz else None
+
+    return limits.RegistrationLimits(
+        bucket(asked.gateway_rate_nhz, asked.gateway_burst),
+        bucket(asked.rate_nhz, asked.burst),
     )
 
 
@@ -155,6 +203,14 @@ def _constants(p: PlaneParameters) -> NDArray[Any]:
         "loop_bytes": loops[0] if loops else 0,
         "sample_ppm": p.sample_ppm,
         "leases": int(bool(p.directory.lease_ns or p.directory.registered_ppm < PPM)),
+        "lease_ns": p.directory.lease_ns,
+        "query_bytes": p.directory.query_bytes,
+        "recorded": int(p.directory.recorded),
+        "quorum_reads": int(p.directory.quorum_reads),
+        "quorum_writes": int(p.directory.quorum_writes),
+        "replication_lag_ns": p.directory.replication_lag_ns,
+        "re_home": int(p.directory.re_home),
+        "limits": int(p.directory.limits != RegistrationLimits()),
     }
     constants = records(np.zeros(1, dtype=CONSTANTS_ROW))
     for name in CONSTANTS_ROW.names or ():

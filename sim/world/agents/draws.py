@@ -36,6 +36,8 @@ PURPOSES = (
     "return",
     "disconnect",
     "population",
+    "replica.trip",
+    "replica.copy",
 )
 (
     ACCESS_DELAY,
@@ -60,6 +62,8 @@ PURPOSES = (
     RETURN,
     DISCONNECT,
     POPULATION,
+    REPLICA_TRIP,
+    REPLICA_COPY,
 ) = range(len(PURPOSES))
 
 _CELLS = 1 << TABLE_BITS

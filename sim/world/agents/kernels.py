@@ -62,16 +62,21 @@ def lose(m: Any, lines: Any, slot: int, t: int, reason: int) -> None:
 
 
 @inlined
+def bucket64(value: int) -> int:
+    """`tables.bucket_of`."""
+    shift = 0
+    while value >> (shift + SUB_BITS + 1) > 0:
+        shift += 1
+    return min((shift << SUB_BITS) + (value >> shift), BUCKETS - 1)
+
+
+@inlined
 def finish(w: Any, slot: int, t: int, outcome: int) -> None:
     """End a message: DELIVERED or dropped for a reason. Its row is free after this."""
     r, books = w.m.row[slot], w.books
     if outcome == DELIVERED:
         book(books.traffic, r, DELIVERED_COLUMN)
-        value = t - r.created_ns
-        shift = 0
-        while value >> (shift + SUB_BITS + 1) > 0:
-            shift += 1
-        bucket = min((shift << SUB_BITS) + (value >> shift), BUCKETS - 1)
+        bucket = bucket64(t - r.created_ns)
         books.latency[r.kind, r.source_region, r.target_region, bucket] += 1
     else:
         book(books.traffic, r, DROPPED_COLUMN + outcome)
@@ -117,6 +122,7 @@ def new_message(
     r.target = target
     r.size_bytes = size
     r.attempt = 0
+    r.reason = 0
     r.kind = kind
     r.source_region = people[source].region
     r.target_region = r.source_region

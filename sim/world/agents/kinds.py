@@ -18,6 +18,12 @@ KINDS = (
     "renewal",
 )
 
+RE_HOME = len(KINDS)
+"""A gateway's own question, that an agent moves to it. No message, so none of `KINDS`."""
+QUESTIONS = (*KINDS, "re_home")
+"""What the directory is asked for, by code; transactions ask nothing."""
+WRITING = (REGISTRATION, RENEWAL, RE_HOME)
+
 REASONS = (
     "access_loss",
     "gateway_down",
@@ -36,6 +42,9 @@ REASONS = (
     "expired",
     "sender_offline",
     "requester_offline",
+    "moved",
+    "gateway_registrations",
+    "all_registrations",
 )
 (
     ACCESS_LOSS,
@@ -55,6 +64,9 @@ REASONS = (
     EXPIRED,
     SENDER_OFFLINE,
     REQUESTER_OFFLINE,
+    MOVED,
+    GATEWAY_REGISTRATIONS,
+    ALL_REGISTRATIONS,
 ) = range(len(REASONS))
 DELIVERED = len(REASONS)
 """Outcome code of success; smaller codes are reasons."""
@@ -70,6 +82,8 @@ LOOP_ID_BIT = 1 << 61
 RETURN_ID_BIT = 1 << 60
 """Ids: (cell << 24 | index) for drawn messages; these bits and (agent << 24 | number) for those
 that follow a commit and those that follow an agent's return."""
+RE_HOME_ID_BIT = 1 << 59
+"""Marks the question that a message's arrival at another gateway than its sender's home raised."""
 ID_INDEX_BITS = 24
 
 PPM = 1_000_000

@@ -135,22 +135,51 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationLimits:
+    """Token buckets for registrations, one a gateway and one for all; rate 0: no limit."""
+
+    gateway_rate_nhz: int = 0
+    gateway_burst: int = 1
+    rate_nhz: int = 0
+    burst: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """Where gateways learn locations: `shards` (one a gateway listed), cache, lookup timer."""
+    """Where gateways learn locations: shards with replicas, caches, lookup timer."""
 
     shards: tuple[int, ...]
-    """Node that hosts each shard; an agent's shard is a keyed hash of it."""
+    """Node that first hosts each shard; an agent's shard is a keyed hash of it."""
     station: Station
+    replicas: int = 1
+    """Hosts of each shard, in as many regions (`sim.world.registry.placement`)."""
+    quorum_reads: bool = False
+    """Whether an answer waits until most replicas have confirmed it."""
+    quorum_writes: bool = False
+    """Whether a write is acknowledged, and in force, only when most replicas have it."""
+    replication_lag_ns: int = 0
+    """How long the copies of a write wait before they leave."""
+    record_bytes: int = 7_552
+    """Size of a record that moves to another host."""
+    limits: RegistrationLimits = RegistrationLimits()
+    re_home: bool = False
+    """Whether agents of a gateway that is known to be down move to their secondary."""
     query_bytes: int = 0
     """Size of a query, for the work of a shard."""
     cache_slots: int = 8_192
     """Entries of each gateway's direct-mapped cache; 0: no cache, no single flight."""
     cache_ttl_ns: int = 30_000_000_000
     timeout_ns: int = 1_000_000_000
+    """Also the time after which a node that is down is known to be."""
     lease_ns: int = 0
     """Life of a registration without renewal; 0: for ever."""
     registered_ppm: int = PPM
     """Agents registered at the start, with residual leases; the others must register first."""
+
+    @property
+    def recorded(self) -> bool:
+        """Whether a record has versions: copies that lag, or homes that move."""
+        return self.replicas > 1 or self.re_home
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +300,7 @@ class PlaneParameters:
             (bool(directory.shards), "the directory needs a shard"),
             (all(0 <= s < nodes for s in directory.shards), "a shard's host is no node"),
             (directory.timeout_ns >= GRID_NS, f"lookup timeout below {GRID_NS} ns"),
+            (1 <= directory.replicas <= 16, "replicas must be 1 to 16"),
             (1 <= retries.attempts <= 255, "attempts must be 1 to 255"),
             (retries.timeout_ns >= GRID_NS, f"retry timeout below {GRID_NS} ns"),
             (retries.backoff_ppm >= PPM, "backoff below 1"),

@@ -22,10 +22,12 @@ from sim.world.agents.changes import (
     Throttle,
 )
 from sim.world.agents.faults.kernels import crash
-from sim.world.agents.kinds import GRID_NS, NEVER, PPB, PPM, SECOND_NS, TRANSACTION
+from sim.world.agents.kinds import GRID_NS, PPB, PPM, SECOND_NS, TRANSACTION
 from sim.world.agents.parameters import ClosedLoop, PlaneParameters
 from sim.world.agents.payload.book import PayloadBook
 from sim.world.agents.population import affine, bytes_per_agent, draw_population
+from sim.world.agents.replicas.hosts import Hosts
+from sim.world.agents.replicas.kernels import publish_pass, send_missed
 from sim.world.agents.stages.kernels import (
     again_pass,
     egress_pass,
@@ -69,7 +71,7 @@ class AgentPlane:
         self._cell = self._workload.cell(0, 0)
         self._cell_number = -1
         self._near_until_ns = 0
-        self._lease_ns = parameters.directory.lease_ns
+        self._hosts = Hosts(parameters)
         self._toggles = parameters.sessions is not None
         self._start_loops()
 
@@ -135,19 +137,11 @@ class AgentPlane:
         self._world = fitted(world, fresh, self._payload.awaiting, released)
 
     def _publish(self) -> None:
-        """Put in force what the registry has written up to this grid boundary."""
-        lines = self._world.lines
-        count = int(lines.size[WRITES])
-        if count:
-            lease = self._world.people["lease_until_ns"]
-            writes = lines.due[WRITES, :count]
-            agents, times = writes["slot"], writes["time_ns"]
-            if self._lease_ns:
-                order = np.argsort(times, kind="stable")
-                lease[agents[order]] = times[order] + self._lease_ns
-            else:
-                lease[agents] = NEVER
-            lines.size[WRITES] = 0
+        """Put in force what the registry has written up to this grid boundary; look who is down."""
+        world = self._world
+        if int(world.lines.size[WRITES]):
+            publish_pass(world, self._now_ns)
+        self._hosts.look(world, self._now_ns)
 
     def _start_loops(self) -> None:
         for traffic in self.parameters.traffic:
@@ -172,6 +166,7 @@ class AgentPlane:
             case NodeDown(node):
                 self._check(node)
                 self._fit(self._cell)
+                self._hosts.crashed(self._world, node, self._now_ns)
                 self._payload.crash(self._world, node, self._now_ns)
                 crash(self._world, node, self._now_ns)
                 settle_pass(self._world)
@@ -210,6 +205,8 @@ class AgentPlane:
         links.loss_ppb[pairs] = 2 * PPB if change.blocked else loss
         links.extra_ns[pairs] = change.extra_delay_ns
         links.special[pairs] = change != LinkChange(sources=change.sources, targets=change.targets)
+        if len(self._world.registry.records):
+            send_missed(self._world)
 
     def _disconnect(self, change: Disconnect) -> None:
         now_ns, people = self._now_ns, self._world.people

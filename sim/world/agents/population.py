@@ -9,6 +9,7 @@ Rows are ordered by region, inside a region by home gateway.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,6 +145,38 @@ def draw_population(parameters: PlaneParameters, network: NetworkTables, keys: U
     row["session"] = _sessions(parameters.sessions, int(keys[SESSION]), index)
     row["toggles"], row["lease_until_ns"], row["stored_head"] = FIRST_TOGGLE, lease, -1
     return Population(row, *(row[name] for name in Population._fields[1:]))
+
+
+class Neighbours:
+    """Which gateway an agent falls back on: the others of its region in turn, then nearer regions'.
+
+    `median_ns`: by region pair.
+    """
+
+    def __init__(self, parameters: PlaneParameters, median_ns: Sequence[Sequence[int]]) -> None:
+        by_region: dict[int, list[int]] = {}
+        for gateway in parameters.gateways:
+            by_region.setdefault(parameters.node_region[gateway], []).append(gateway)
+        regions = range(len(parameters.placement))
+        near = [
+            sorted(by_region, key=lambda r, here=here: (r != here, median_ns[here][r], r))  # type: ignore[misc]
+            for here in regions
+        ]
+        self.served_by = [order[0] for order in near]
+        """By region: the region of its gateways."""
+        self.own = [len(by_region[order[0]]) for order in near]
+        self.order = [[g for r in order for g in by_region[r]] for order in near]
+        """By region: all gateways, the `own` first ones in turn."""
+
+    def after(self, region: int, gateway: int, left: int, known_down: Sequence[bool]) -> int:
+        """Return the secondary of an agent that moved to `gateway`; `left` where there is none."""
+        order, own = self.order[region], self.own[region]
+        place = order.index(gateway)
+        turn = order[place + 1 : own] + order[: min(place, own)] + order[own:]
+        for other in turn:
+            if other not in (gateway, left) and not known_down[other]:
+                return other
+        return left
 
 
 def registration_order(parameters: PlaneParameters, keys: U64) -> Affine:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.world.agents.kinds import DELIVERED
+from sim.world.agents.tables import LOOKUPS
 from sim.world.chance import I64, U64
 from sim.world.kernels import DIGITS, DUE, Lines, Stations, Table, aligned_rows, line_dtype, records
 
@@ -44,9 +45,9 @@ COLUMNS = DROPPED_COLUMN + DELIVERED
 ASKING, SHARDED, FAILING, UNASKED = range(10, 14)
 # Batches: open (until their age closes them), closed, service ends, on the wire, .., lost.
 OPEN, UPLINK, UPLINKED, WIRE, DOWNLINKED, UNLINKED = range(14, 20)
-# Agents: whose lease the registry wrote, not yet in force.
-WRITES = 20
-LINES = 21
+# Queries again: what the registry wrote and is not yet in force; what waits for a quorum.
+WRITES, CONFIRMING = range(20, 22)
+LINES = 22
 
 MESSAGE_ROW = line_dtype(
     ("ident", np.int64),
@@ -84,14 +85,39 @@ QUERY_ROW = line_dtype(
     ("waiters", np.int32),
     ("station", np.uint16),
     ("gateway", np.uint16),
+    ("home", np.uint16),
+    ("secondary", np.uint16),
+    ("missed", np.uint16),
     ("attempt", np.uint8),
     ("reason", np.uint8),
     ("kind", np.uint8),
     ("found", np.uint8),
     ("live", np.uint8),
 )
-"""A question to the registry. `station`: the shard's node. `entry`: row of the cache entry that
-points here, or -1. `waiters`: the newest message that waits for it, or -1."""
+"""A question to the registry. `station`: the coordinator. `entry`: row of the cache entry that
+points here, or -1. `waiters`: the newest message that waits for it, or -1. `home`, `secondary`: the
+answer, where agents move. `missed`: bitmap of the places in the shard's row whose copy of this
+write a blocked link held back. `live`: 1, or UNPUBLISHED when all that is left is to put its write
+in force."""
+UNPUBLISHED = 2
+
+RECORD_ROW = np.dtype(
+    [
+        ("written_ns", np.int64),
+        ("before_lease_ns", np.int64),
+        ("moving_until_ns", np.int64),
+        ("version", np.int32),
+        ("coordinator", np.uint16),
+        ("missed", np.uint16),
+        ("before_home", np.uint16),
+        ("before_secondary", np.uint16),
+    ],
+    align=True,
+)
+"""What replicas may differ in about an agent: who wrote the newest version when (EVERYONE: all
+have it), to which places of the shard's row its copy could not leave, and what the version before
+said. `moving_until_ns`: no second move is begun before; NEVER while one is under way."""
+EVERYONE = (1 << 16) - 1
 
 BATCH_ROW = line_dtype(
     ("ident", np.int64),
@@ -118,15 +144,20 @@ CACHE_ROW = np.dtype(
         ("key", np.int32),
         ("query", np.int32),
         ("state", np.int32),
+        ("home", np.uint16),
+        ("secondary", np.uint16),
     ],
     align=True,
 )
 """One entry of a gateway's direct-mapped cache; key -1: none. `state`: NOT_FOUND or FOUND since
-`known_ns`, or PENDING, then `known_ns` is when its failure is noticed, NEVER without one."""
+`known_ns`, or PENDING, then `known_ns` is when its failure is noticed, NEVER without one. `home`,
+`secondary`: where the agent is, where agents move."""
 NOT_FOUND, FOUND, PENDING = range(3)
 
 ACCESS_ROW = np.dtype([("median_ns", np.int64), ("spread_ns", np.int64), ("loss_ppb", np.int64)])
 KIND_ROW = np.dtype([("signature_bytes", np.int64), ("ratio_ppm", np.int64)])
+
+LOOKUP_SUMS = len(LOOKUPS) - LOOKUPS.index("lookups")
 
 CONSTANTS = (
     "agents",
@@ -156,6 +187,14 @@ CONSTANTS = (
     "loop_bytes",
     "sample_ppm",
     "leases",
+    "lease_ns",
+    "query_bytes",
+    "recorded",
+    "quorum_reads",
+    "quorum_writes",
+    "replication_lag_ns",
+    "re_home",
+    "limits",
 )
 CONSTANTS_ROW = np.dtype([(name, np.int64) for name in CONSTANTS])
 
@@ -188,6 +227,33 @@ class Books(NamedTuple):
     """[samples, resolutions asked, joined an entry, met one that had run out]."""
     kept: I64
     """Messages stored now, by kind."""
+    lookups: I64
+    """[question, source region, target region, outcome, sums from `lookups` to `timeouts`]."""
+    answers: NDArray[np.int32]
+    """[question, source region, target region, bucket]."""
+    registry: I64
+    """[node, event, count or bytes]."""
+
+
+class Registry(NamedTuple):
+    """Hosts and records. `records` has a row an agent where versions matter, else none."""
+
+    hosts: I32
+    """[shard, place]: the shard's hosts now, first choice first; -1: fewer regions serve."""
+    known_down: U8
+    """By node: down for longer than the lookup timeout, as of the last grid boundary."""
+    records: Any
+    """Rows of RECORD_ROW."""
+    near: I32
+    """[region, place]: gateways by nearness, the region's own `own` first ones in turn."""
+    own: I64
+    steps: I64
+    """`limits.limit_steps`."""
+    gateway_due_ns: I64
+    """By node: state of the token bucket for registrations."""
+    registry_due_ns: I64
+    trips: I64
+    """Room for the round trips of one quorum."""
 
 
 class World(NamedTuple):
@@ -204,7 +270,7 @@ class World(NamedTuple):
     session_tables: I64
     """[absence, session] quantiles in microseconds; one column where agents never leave."""
     think_table: I64
-    shards: I32
+    registry: Registry
     people: Any
     """Rows of `population.AGENT_ROW`."""
     m: Table
@@ -280,7 +346,9 @@ def fitted(world: World, fresh: int, awaiting: int, released: int) -> World:
     """
     used = len(world.m.free) - int(world.m.left[0])
     flight = used - int(world.books.kept.sum()) - awaiting + fresh
-    m, q, b = grown(world.m, fresh), grown(world.q, flight), grown(world.b, flight)
+    # A message may raise the question that its sender moves, besides its own.
+    questions = flight * (2 if int(world.constants[0]["re_home"]) else 1)
+    m, q, b = grown(world.m, fresh), grown(world.q, questions), grown(world.b, flight)
     lines, keys, books = world.lines, world.keys, world.books
     longest = max(flight + released, len(q.free), len(b.free), int(world.thinkers.size[0]))
     if lines.due.shape[1] < longest:

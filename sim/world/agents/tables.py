@@ -35,6 +35,58 @@ SAMPLES = (
 )
 """`outcome`: DELIVERED or a reason's code; `target` -1 where there is none."""
 
+LOOKUPS = (
+    "second",
+    "kind",
+    "source",
+    "target",
+    "outcome",
+    "lookups",
+    "depth",
+    "rounds",
+    "rpcs",
+    "messages",
+    "bytes",
+    "crossings",
+    "timeouts",
+)
+"""Questions to the directory by the second in which they were asked. `kind`: of `kinds.QUESTIONS`;
+`source`, `target`: regions of the asking gateway and of the host that was found (the asker's own
+where none was). The rest are sums."""
+LOOKUP_OUTCOMES = ("found", "not_found", "timed_out", "poisoned")
+ROUTE_FOUND, ROUTE_NOT_FOUND, ROUTE_TIMED_OUT, ROUTE_POISONED = range(len(LOOKUP_OUTCOMES))
+LOOKUP_LATENCY = ("second", "kind", "source", "target", "bucket", "count")
+"""From the question to its answer at the gateway, by the second in which the answer left."""
+REGISTRY = ("second", "node", "event", "count", "bytes")
+"""What happened at a host of the registry, or at the gateway that asked it."""
+REGISTRY_EVENTS = (
+    "read",
+    "write",
+    "stale",
+    "no_quorum",
+    "limited",
+    "lost_write",
+    "re_homed",
+    "taken_over",
+    "moved_in",
+)
+"""`read`, `write`: served by the node. `stale`: reads that it answered without the newest version.
+`no_quorum`: questions that too few replicas could confirm. `limited`: registrations that the node,
+a gateway, did not pass on. `lost_write`: acknowledged writes that went down with the node.
+`re_homed`: agents that moved to the node. `taken_over`: shards that it took over or got back.
+`moved_in`: records that it was sent for that, with their bytes."""
+(
+    READ,
+    WRITE,
+    STALE,
+    FAILED_QUORUM,
+    LIMITED,
+    LOST_WRITE,
+    RE_HOMED,
+    TAKEN_OVER,
+    MOVED_IN,
+) = range(len(REGISTRY_EVENTS))
+
 SUB_BITS = 5
 BUCKETS = (45 - SUB_BITS + 1) << SUB_BITS
 """32 an octave (HdrHistogram's layout); latencies above 2**45 ns (ten hours) share the last."""
@@ -47,6 +99,9 @@ class Drained(NamedTuple):
     latency: dict[str, I64]
     stations: dict[str, I64]
     samples: dict[str, I64]
+    lookups: dict[str, I64]
+    lookup_latency: dict[str, I64]
+    registry: dict[str, I64]
 
 
 class Counters(NamedTuple):

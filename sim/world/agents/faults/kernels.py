@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from sim.world.agents.kinds import CRASH
+from sim.world.agents.replicas.kernels import crash_records
 from sim.world.agents.resolve.kernels import crash_resolve, fail
 from sim.world.agents.state import (
+    CONFIRMING,
     DOWNLINKED,
     EGRESSED,
     INGRESSED,
@@ -40,6 +42,7 @@ def crash(w: Any, node: int, now_ns: int) -> None:
     crash_batches(w, node, now_ns)
     crash_shard(w, node, now_ns)
     crash_resolve(w, node, now_ns, CRASH)
+    crash_records(w, node, now_ns)
 
 
 @compiled
@@ -84,7 +87,8 @@ def crash_shard(w: Any, node: int, now_ns: int) -> None:
     lines, q = w.lines, w.q.row
     station = w.shard.state[node]
     station.dropped += take_located(lines, SHARDED, q, node, now_ns, UNASKED)
+    take_located(lines, CONFIRMING, q, node, now_ns, UNASKED)
     empty_station(station, w.shard.free_ns[node], q, now_ns, lines, UNASKED)
     for i in range(lines.size[UNASKED]):
-        fail(w.q, w.cache, w.constants[0], lines, lines.due[UNASKED, i].slot, now_ns)
+        fail(w, lines.due[UNASKED, i].slot, now_ns)
     lines.size[UNASKED] = 0

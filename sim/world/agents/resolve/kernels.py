@@ -1,4 +1,4 @@
-"""The one-hop directory: direct-mapped caches with single flight, queries to shards, answers.
+"""Gateways' caches with single flight, questions to the registry's hosts, answers.
 
 Owns: cache entries and queries. Must not know: batches, egress, what messages are for.
 """
@@ -13,18 +13,35 @@ from sim.world.agents.draws import (
     CACHE,
     QUERY_DELAY,
     QUERY_LOSS,
-    SHARD,
 )
-from sim.world.agents.kernels import link_delay, lose, lost_on_link
+from sim.world.agents.kernels import bucket64, link_delay, lose, lost_on_link
 from sim.world.agents.kinds import (
+    ALL_REGISTRATIONS,
+    GATEWAY_REGISTRATIONS,
     GRID_NS,
     LOOKUP_CAPABILITY,
     LOOKUP_FAILED,
+    MESSAGE,
+    MOVED,
     NEVER,
+    RE_HOME,
+    RE_HOME_ID_BIT,
     REGISTRATION,
     RENEWAL,
 )
-from sim.world.agents.state import ASKING, FAILING, PENDING, RESOLVED, SHARDED, UNASKED, WRITES
+from sim.world.agents.replicas.kernels import coordinator, missed_copies, read, wait_for_quorum
+from sim.world.agents.state import (
+    ASKING,
+    CONFIRMING,
+    FAILING,
+    PENDING,
+    RESOLVED,
+    SHARDED,
+    UNASKED,
+    UNPUBLISHED,
+    WRITES,
+)
+from sim.world.agents.tables import FAILED_QUORUM, LIMITED, READ, ROUTE_FOUND, WRITE
 from sim.world.kernels import (
     AHEAD_TOO,
     SLOT,
@@ -39,6 +56,7 @@ from sim.world.kernels import (
     take_due,
     take_free,
 )
+from sim.world.registry.kernels import admit_registration
 
 
 @inlined
@@ -66,7 +84,8 @@ def ask(w: Any, slot: int, t: int) -> None:
         entry = w.cache_first[r.station]
         entry += scaled64(mix64(w.draw[CACHE], key, 0), c.cache_slots)
         known = w.cache[entry]
-        if known.key == key:
+        # Who was told that its receiver has moved does not trust the cache.
+        if known.key == key and r.reason != MOVED:
             pending = known.state == PENDING
             if t < known.asked_ns + c.cache_ttl_ns and (not pending or t < known.known_ns):
                 tally[2] += 1
@@ -74,6 +93,8 @@ def ask(w: Any, slot: int, t: int) -> None:
                     wait_for(w.q, r, known.query, slot, t)
                 else:
                     r.reason = known.state
+                    if c.re_home:
+                        r.home, r.secondary = known.home, known.secondary
                     push(w.lines, RESOLVED, max(t, known.known_ns), slot)
                 return
             tally[3] += 1
@@ -86,17 +107,62 @@ def ask(w: Any, slot: int, t: int) -> None:
         known.known_ns = NEVER
         known.state = PENDING
         known.query = query
-    host = w.shards[scaled64(mix64(w.draw[SHARD], key, 0), len(w.shards))]
-    w.q.row[query].station = host
-    w.q.row[query].work_ns = c.query_work_ns
-    gateway = r.station
+    send_query(w, query, t)
+
+
+@compiled
+def send_query(w: Any, query: int, t: int) -> None:
+    """Send a question to its coordinator at `t`."""
+    r, c, links = w.q.row[query], w.constants[0], w.links
+    gateway = r.gateway
+    host = coordinator(w, r.key, gateway, r.attempt)
+    r.station = host
+    r.work_ns = c.query_work_ns
+    a, b = links.region[gateway], links.region[host]
+    sums = w.books.lookups[r.kind, a, b, ROUTE_FOUND]
+    sums[0] += 1
     if host == gateway:
         push(w.lines, ASKING, t, query)
-    elif lost_on_link(w.links, gateway, host, mix64(w.draw[QUERY_LOSS], r.ident, r.attempt)) != 0:
-        fail(w.q, w.cache, c, w.lines, query, t)
+        return
+    for i in range(1, 5):
+        sums[i] += 1
+    sums[5] += c.query_bytes
+    sums[6] += a != b
+    if lost_on_link(links, gateway, host, mix64(w.draw[QUERY_LOSS], r.ident, r.attempt)) != 0:
+        fail(w, query, t)
     else:
         bits = mix64(w.draw[QUERY_DELAY], r.ident, r.attempt)
-        push(w.lines, ASKING, t + link_delay(w.links, gateway, host, bits), query)
+        push(w.lines, ASKING, t + link_delay(links, gateway, host, bits), query)
+
+
+@compiled
+def consider_move(w: Any, slot: int, t: int) -> None:
+    """Move a sender whose home is known to be down to the gateway that it came to."""
+    r = w.m.row[slot]
+    agent, record = w.people[r.source], w.registry.records[r.source]
+    if t < record.moving_until_ns or not w.registry.known_down[agent.home]:
+        return
+    if r.station != agent.secondary or r.station == agent.home or t >= agent.lease_until_ns:
+        return
+    record.moving_until_ns = NEVER
+    query = new_query(w.q, r, t, r.source, -1)
+    w.q.row[query].kind = RE_HOME
+    w.q.row[query].ident = r.ident | RE_HOME_ID_BIT
+    send_query(w, query, t)
+
+
+@compiled
+def limited(w: Any, slot: int, t: int) -> bool:
+    """Refuse a registration that exceeds a limit; take tokens where it passes."""
+    registry, gateway = w.registry, w.m.row[slot].station
+    verdict = admit_registration(
+        registry.gateway_due_ns, registry.registry_due_ns, registry.steps, gateway, t
+    )
+    if verdict == 0:
+        return False
+    w.books.registry[gateway, LIMITED, 0] += 1
+    lose(w.m, w.lines, slot, t, GATEWAY_REGISTRATIONS if verdict == 1 else ALL_REGISTRATIONS)
+    return True
 
 
 @inlined
@@ -137,13 +203,15 @@ def owns_entry(q: Any, cache: Any, query: int) -> bool:
 
 
 @compiled
-def fail(q: Any, cache: Any, c: Any, lines: Any, query: int, t: int) -> None:
+def fail(w: Any, query: int, t: int) -> None:
     """Note a query's loss at `t`; its gateway notices later."""
-    r = q.row[query]
-    notice = max(r.asked_ns + c.lookup_timeout_ns, t + GRID_NS)
-    if owns_entry(q, cache, query):
-        cache[r.entry].known_ns = notice
-    push(lines, FAILING, notice, query)
+    r = w.q.row[query]
+    notice = max(r.asked_ns + w.constants[0].lookup_timeout_ns, t + GRID_NS)
+    if owns_entry(w.q, w.cache, query):
+        w.cache[r.entry].known_ns = notice
+    if r.kind == RE_HOME:
+        w.registry.records[r.key].moving_until_ns = notice
+    push(w.lines, FAILING, notice, query)
 
 
 @compiled
@@ -155,11 +223,11 @@ def release_query(q: Any, query: int) -> None:
 
 @compiled
 def answer_pass(w: Any, t0: int, t1: int) -> None:
-    """Send the answers of services that end in (t0, t1]; wake who waits at their arrival."""
-    c, lines, keys = w.constants[0], w.lines, w.keys
+    """Act on what is served in (t0, t1]; wake who waits at the arrival of the answers."""
+    lines, keys = w.lines, w.keys
     for i in range(lines.size[UNASKED]):
         refused = lines.due[UNASKED, i]
-        fail(w.q, w.cache, c, lines, refused.slot, refused.time_ns)
+        fail(w, refused.slot, refused.time_ns)
     lines.size[UNASKED] = 0
     count = take_due(lines, SHARDED, t0, t1, keys)
     for i in range(count):
@@ -169,30 +237,70 @@ def answer_pass(w: Any, t0: int, t1: int) -> None:
             prefetch(w.m.row, r.waiters)
             if r.entry >= 0:
                 prefetch(w.cache, r.entry)
-        query = keys[i] & SLOT
-        t = t0 + (keys[i] >> 32)
-        r = w.q.row[query]
-        if r.kind in (REGISTRATION, RENEWAL):
-            push(lines, WRITES, t, r.key)
-        elif c.leases and r.kind != LOOKUP_CAPABILITY and t >= w.people[r.key].lease_until_ns:
-            r.found = 0
-        back = t
-        if r.station != r.gateway:
-            bits = mix64(w.draw[ANSWER_LOSS], r.ident, r.attempt)
-            if lost_on_link(w.links, r.station, r.gateway, bits) != 0:
-                fail(w.q, w.cache, c, lines, query, t)
-                continue
-            bits = mix64(w.draw[ANSWER_DELAY], r.ident, r.attempt)
-            back += link_delay(w.links, r.station, r.gateway, bits)
-        if owns_entry(w.q, w.cache, query):
-            w.cache[r.entry].known_ns = back
-            w.cache[r.entry].state = r.found
-        slot = r.waiters
-        while slot >= 0:
-            waiter = w.m.row[slot]
-            waiter.reason = r.found
-            push(lines, RESOLVED, max(back, waiter.arrival_ns), slot)
-            slot = waiter.following
+        act(w, keys[i] & SLOT, t0 + (keys[i] >> 32))
+    if w.registry.hosts.shape[1] > 1:
+        count = take_due(lines, CONFIRMING, t0, t1, keys)
+        for i in range(count):
+            reply(w, keys[i] & SLOT, t0 + (keys[i] >> 32))
+
+
+@inlined
+def act(w: Any, query: int, t: int) -> None:
+    """Read or write at the coordinator, whose service ends at `t`, and wait for its quorum."""
+    r, c = w.q.row[query], w.constants[0]
+    writes = r.kind in (REGISTRATION, RENEWAL, RE_HOME)
+    w.books.registry[r.station, WRITE if writes else READ, 0] += 1
+    wait = 0
+    if c.quorum_writes if writes else c.quorum_reads:
+        wait = wait_for_quorum(w, query)
+        if wait < 0:
+            w.books.registry[r.station, FAILED_QUORUM, 0] += 1
+            fail(w, query, t)
+            return
+    if not writes and r.kind != LOOKUP_CAPABILITY and (c.leases or c.recorded):
+        read(w, query, t, wait)
+    if wait > 0:
+        push(w.lines, CONFIRMING, t + wait, query)
+    else:
+        reply(w, query, t)
+
+
+@inlined
+def reply(w: Any, query: int, t: int) -> None:
+    """Send an answer at `t`; a write is acknowledged by it."""
+    r, lines = w.q.row[query], w.lines
+    writes = r.kind in (REGISTRATION, RENEWAL, RE_HOME)
+    if writes:
+        r.missed = missed_copies(w, r.key, r.station) if w.constants[0].recorded else 0
+        push(lines, WRITES, t, query)
+    back = t
+    if r.station != r.gateway:
+        bits = mix64(w.draw[ANSWER_LOSS], r.ident, r.attempt)
+        if lost_on_link(w.links, r.station, r.gateway, bits) != 0:
+            fail(w, query, t)
+            return
+        bits = mix64(w.draw[ANSWER_DELAY], r.ident, r.attempt)
+        back += link_delay(w.links, r.station, r.gateway, bits)
+    region = w.links.region
+    took = bucket64(back - r.asked_ns)
+    w.books.answers[r.kind, region[r.gateway], region[r.station], took] += 1
+    if owns_entry(w.q, w.cache, query):
+        known = w.cache[r.entry]
+        known.known_ns = back
+        known.state = r.found
+        known.home, known.secondary = r.home, r.secondary
+    slot = r.waiters
+    while slot >= 0:
+        waiter = w.m.row[slot]
+        waiter.reason = r.found
+        if w.constants[0].re_home and waiter.kind == MESSAGE:
+            waiter.home, waiter.secondary = r.home, r.secondary
+        push(lines, RESOLVED, max(back, waiter.arrival_ns), slot)
+        slot = waiter.following
+    if writes:
+        r.waiters = -1
+        r.live = UNPUBLISHED
+    else:
         release_query(w.q, query)
 
 

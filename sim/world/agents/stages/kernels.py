@@ -31,6 +31,7 @@ from sim.world.agents.kinds import (
     LOOKUP_FAILED,
     LOOP_ID_BIT,
     MESSAGE,
+    MOVED,
     NOT_REGISTERED,
     RATE_LIMITED,
     REGISTRATION,
@@ -43,7 +44,14 @@ from sim.world.agents.kinds import (
     UNKNOWN_TARGET,
 )
 from sim.world.agents.population import ALWAYS_NS
-from sim.world.agents.resolve.kernels import answer_pass, ask, ask_ahead_for_entry, fail_pass
+from sim.world.agents.resolve.kernels import (
+    answer_pass,
+    ask,
+    ask_ahead_for_entry,
+    consider_move,
+    fail_pass,
+    limited,
+)
 from sim.world.agents.state import (
     ADMISSION,
     ASKING,
@@ -185,10 +193,16 @@ def route_pass(w: Any, t0: int, t1: int) -> None:
             ask_ahead_for_entry(w, row[keys[i + AHEAD_TOO] & SLOT])
         slot, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
         r = row[slot]
+        if w.constants[0].re_home:
+            consider_move(w, slot, t)
         if r.kind == TRANSACTION:
             push(lines, TRANSACTIONS, t, slot)
             continue
+        if r.kind == REGISTRATION and w.constants[0].limits and limited(w, slot, t):
+            continue
         if r.kind == MESSAGE:
+            if w.constants[0].re_home:
+                r.home, r.secondary = w.people[r.target].home, w.people[r.target].secondary
             host = r.secondary if r.attempt & 1 else r.home
             if host == r.station:
                 if w.people[r.target].lease_until_ns <= t:
@@ -215,6 +229,11 @@ def resolve_pass(w: Any, t0: int, t1: int) -> None:
             to_egress(w.m, w.constants, lines, slot, t)
         elif row[slot].reason == 0:
             lose(w.m, lines, slot, t, UNKNOWN_TARGET)
+        elif (row[slot].secondary if row[slot].attempt & 1 else row[slot].home) == row[
+            slot
+        ].station:
+            # A stale answer: this very gateway was the agent's, and knows that it moved.
+            lose(w.m, lines, slot, t, MOVED)
         else:
             join_batch(w, slot, t)
     flush_batches(w, t1)
@@ -237,6 +256,10 @@ def egress_pass(w: Any, t0: int, t1: int) -> None:
         slot, t = key & SLOT, t0 + (key >> 32)
         r = row[slot]
         agent = w.people[r.target if r.kind == MESSAGE else r.source]
+        moves = w.constants[0].re_home and r.kind == MESSAGE
+        if moves and r.station != agent.home and r.station != agent.secondary:
+            lose(w.m, lines, slot, t, MOVED)
+            continue
         if online_at(agent, t):
             last_mile(w, slot, t, agent.access)
         elif r.kind == MESSAGE:

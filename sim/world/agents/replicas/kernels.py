@@ -1,0 +1,267 @@
+"""Records and their replicas: who answers, with which version, and what a crash takes with it.
+
+Owns: rows of `RECORD_ROW`, the desk at which gateways limit registrations and move agents.
+Must not know: caches, who waits for an answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sim.world.agents.draws import REPLICA_COPY, REPLICA_TRIP, SHARD
+from sim.world.agents.kernels import link_delay
+from sim.world.agents.kinds import GRID_NS, NEVER, PPB, RE_HOME
+from sim.world.agents.state import EVERYONE, WRITES
+from sim.world.agents.tables import LOST_WRITE, RE_HOMED, STALE
+from sim.world.kernels import (
+    SLOT,
+    compiled,
+    give_back,
+    inlined,
+    jittered64,
+    mix64,
+    scaled64,
+    take_ordered,
+)
+from sim.world.registry.kernels import coordinator_of, quorum_wait
+
+
+@inlined
+def row_of(w: Any, agent: int) -> int:
+    """Return the shard of a key: a row of `registry.hosts`."""
+    return int(scaled64(mix64(w.draw[SHARD], agent, 0), len(w.registry.hosts)))
+
+
+@inlined
+def coordinator(w: Any, key: int, gateway: int, attempt: int) -> int:
+    """Return the host that a gateway asks for a key."""
+    registry = w.registry
+    shard = row_of(w, key)
+    if registry.hosts.shape[1] == 1:
+        return int(registry.hosts[shard, 0])
+    median, region = w.links.median_ns, w.links.region
+    return int(
+        coordinator_of(
+            registry.hosts[shard], median, region, region[gateway], registry.known_down, attempt
+        )
+    )
+
+
+@inlined
+def blocked(links: Any, a: int, b: int) -> bool:
+    """Say whether a fault blocks a link now."""
+    return links.special[a, b] != 0 and links.loss_ppb[a, b] > PPB
+
+
+@compiled
+def wait_for_quorum(w: Any, query: int) -> int:
+    """Return how long a coordinator waits for its quorum, -1 if it never meets.
+
+    `registry.trips` keeps the round trips by place in the shard's row, -1 where none answers.
+    """
+    registry, c, r = w.registry, w.constants[0], w.q.row[query]
+    replicas = registry.hosts.shape[1]
+    hosts, trips = registry.hosts[row_of(w, r.key)], registry.trips
+    others = 0
+    for rank in range(replicas):
+        host = hosts[rank]
+        trips[rank] = -1
+        if host < 0 or host == r.station:
+            continue
+        if not (
+            w.down[host] or blocked(w.links, r.station, host) or blocked(w.links, host, r.station)
+        ):
+            key = w.draw[REPLICA_TRIP]
+            place = r.attempt << 8 | rank << 1
+            there = link_delay(w.links, r.station, host, mix64(key, r.ident, place))
+            back = link_delay(w.links, host, r.station, mix64(key, r.ident, place + 1))
+            trips[rank] = there + back + c.query_work_ns
+        trips[replicas + others] = trips[rank]
+        others += 1
+    return int(quorum_wait(trips[replicas:], others, replicas // 2))
+
+
+@compiled
+def has_newest(w: Any, agent: int, node: int, t: int) -> bool:
+    """Say whether a node has the newest version of a record at `t`."""
+    record, links = w.registry.records[agent], w.links
+    if record.coordinator == EVERYONE or record.coordinator == node:
+        return True
+    if record.missed:
+        hosts = w.registry.hosts[row_of(w, agent)]
+        for rank in range(len(hosts)):
+            if hosts[rank] == node and (record.missed >> rank) & 1:
+                return False
+    bits = mix64(w.draw[REPLICA_COPY], agent, (record.version << 16) | node)
+    a, b = links.region[record.coordinator], links.region[node]
+    wire = jittered64(links.median_ns[a, b], links.spread_ns[a, b], links.shape, bits)
+    return bool(t >= record.written_ns + w.constants[0].replication_lag_ns + wire)
+
+
+@compiled
+def read(w: Any, query: int, t: int, wait: int) -> None:
+    """Answer where an agent is with the newest version that a witness has at `t`."""
+    r, c = w.q.row[query], w.constants[0]
+    agent = w.people[r.key]
+    if not c.recorded:
+        r.found = t < agent.lease_until_ns
+        return
+    newest = has_newest(w, r.key, r.station, t)
+    if c.quorum_reads and not newest:
+        hosts = w.registry.hosts[row_of(w, r.key)]
+        for rank in range(len(hosts)):
+            if 0 <= w.registry.trips[rank] <= wait and has_newest(w, r.key, hosts[rank], t):
+                newest = True
+    if newest:
+        r.found = t < agent.lease_until_ns
+        r.home, r.secondary = agent.home, agent.secondary
+        return
+    record = w.registry.records[r.key]
+    w.books.registry[r.station, STALE, 0] += 1
+    r.found = t < record.before_lease_ns
+    r.home, r.secondary = record.before_home, record.before_secondary
+
+
+@compiled
+def missed_copies(w: Any, key: int, node: int) -> int:
+    """Return a bitmap of the places in a shard's row to which no copy leaves `node` now."""
+    missed = 0
+    hosts = w.registry.hosts[row_of(w, key)]
+    for rank in range(len(hosts)):
+        host = hosts[rank]
+        if host >= 0 and host != node and blocked(w.links, node, host):
+            missed |= 1 << rank
+    return missed
+
+
+@compiled
+def successor(w: Any, region: int, gateway: int, left: int) -> int:
+    """Return the next secondary of an agent that moves: `population.Neighbours.after`."""
+    registry = w.registry
+    order, own = registry.near[region], registry.own[region]
+    place = -1
+    for i in range(own):
+        if order[i] == gateway:
+            place = i
+    for i in range(len(order)):
+        other = order[i]
+        if i < own and place >= 0:
+            other = order[(place + 1 + i) % own]
+        if other != gateway and other != left and not registry.known_down[other]:
+            return int(other)
+    return left
+
+
+@compiled
+def publish_pass(w: Any, boundary_ns: int) -> None:
+    """Put in force what was written in the grid cell that ends now, in the order of time."""
+    c, keys, lines, row = w.constants[0], w.keys, w.lines, w.q.row
+    start_ns = boundary_ns - GRID_NS
+    count = take_ordered(lines, WRITES, row, start_ns, boundary_ns, keys, w.spare)
+    for i in range(count):
+        query, t = keys[i] & SLOT, start_ns + (keys[i] >> 32)
+        r = row[query]
+        agent = w.people[r.key]
+        if c.recorded:
+            record = w.registry.records[r.key]
+            record.before_lease_ns = agent.lease_until_ns
+            record.before_home = agent.home
+            record.before_secondary = agent.secondary
+            record.written_ns = t
+            record.version += 1
+            record.missed = r.missed
+            record.coordinator = r.station
+        if r.kind == RE_HOME:
+            left = agent.home
+            agent.home = r.gateway
+            agent.secondary = successor(w, agent.region, r.gateway, left)
+            w.registry.records[r.key].moving_until_ns = 0
+            w.books.registry[r.gateway, RE_HOMED, 0] += 1
+        else:
+            agent.lease_until_ns = t + c.lease_ns if c.lease_ns > 0 else NEVER
+        if r.live == 2:
+            r.live = 0
+            give_back(w.q, query)
+
+
+@compiled
+def alone(w: Any, key: int, node: int, time_ns: int, missed: int, now_ns: int) -> bool:
+    """Say whether no copy of a write has left `node`: it waits, or every link is blocked."""
+    others = 0
+    hosts = w.registry.hosts[row_of(w, key)]
+    for rank in range(len(hosts)):
+        if hosts[rank] >= 0 and hosts[rank] != node:
+            others |= 1 << rank
+    if others == 0:
+        return False
+    return bool(time_ns + w.constants[0].replication_lag_ns > now_ns or (missed & others) == others)
+
+
+@compiled
+def crash_records(w: Any, node: int, now_ns: int) -> None:
+    """Lose the writes of a node that goes down which no other replica was sent."""
+    if w.registry.hosts.shape[1] == 1:
+        return
+    lines, lost = w.lines, 0
+    due, kept = lines.due[WRITES], 0
+    for i in range(lines.size[WRITES]):
+        query, t = due[i].slot, due[i].time_ns
+        r = w.q.row[query]
+        if r.station == node and alone(w, r.key, node, t, r.missed, now_ns):
+            lost += 1
+            if r.kind == RE_HOME:
+                w.registry.records[r.key].moving_until_ns = 0
+            if r.live == 2:
+                r.live = 0
+                give_back(w.q, query)
+        else:
+            due[kept].time_ns = t
+            due[kept].slot = query
+            kept += 1
+    lines.size[WRITES] = kept
+    for key in range(len(w.registry.records)):
+        record = w.registry.records[key]
+        if record.coordinator == node and alone(
+            w, key, node, record.written_ns, record.missed, now_ns
+        ):
+            record.coordinator = EVERYONE
+            record.missed = 0
+            agent = w.people[key]
+            agent.lease_until_ns = record.before_lease_ns
+            agent.home = record.before_home
+            agent.secondary = record.before_secondary
+            lost += 1
+    w.books.registry[node, LOST_WRITE, 0] += lost
+
+
+@compiled
+def send_missed(w: Any) -> None:
+    """Send the copies that a blocked link held back, where it lets them through now."""
+    due = w.lines.due[WRITES]
+    for i in range(w.lines.size[WRITES]):
+        r = w.q.row[due[i].slot]
+        if r.missed:
+            r.missed = still_missed(w, r.key, r.station, r.missed)
+    for key in range(len(w.registry.records)):
+        record = w.registry.records[key]
+        if record.missed:
+            record.missed = still_missed(w, key, record.coordinator, record.missed)
+
+
+@compiled
+def still_missed(w: Any, key: int, node: int, missed: int) -> int:
+    """Return those of the places in `missed` to which the link is still blocked."""
+    hosts = w.registry.hosts[row_of(w, key)]
+    left = 0
+    for rank in range(len(hosts)):
+        if (missed >> rank) & 1 and hosts[rank] >= 0 and blocked(w.links, node, hosts[rank]):
+            left |= 1 << rank
+    return left
+
+
+@compiled
+def forget_missed(w: Any, changed: Any) -> None:
+    """Count the records of the shards whose hosts changed as handed over, to all of them."""
+    for key in range(len(w.registry.records)):
+        if changed[row_of(w, key)]:
+            w.registry.records[key].missed = 0

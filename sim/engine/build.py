@@ -179,7 +179,9 @@ def _driver(
         env=setting.env,
         nodes=nodes,
         payload=payload,
-        edge=Edge(_signer(scenario, len(nodes)), setting.owned),
+        edge=Edge(
+            _signer(scenario, len(nodes)), setting.owned, kept=_statements(scenario, len(nodes))
+        ),
         signature_bytes=SIGNATURE_BYTES,
         observe=_both(watch.observe, observer.observe),
         proposed=observer.proposed,
@@ -197,6 +199,15 @@ def _driver(
         deliver=driver.deliver,
     )
     return driver
+
+
+def _statements(scenario: Scenario, identities: int) -> int:
+    """Return how many statements may still be spoken of: a vote and a timeout each, a block.
+
+    Blocks are those that validators keep for others, and those of epochs that evidence is taken of.
+    """
+    blocks = (scenario.ledger.unbonding_epochs + 1) * scenario.consensus.epoch_blocks
+    return 2 * identities * (blocks + scenario.consensus.store_blocks)
 
 
 def _both(

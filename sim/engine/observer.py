@@ -36,6 +36,10 @@ from sim.record.tables import NO_ID
 _SECOND = 1_000_000_000
 _SETTLED_AFTER = 64
 """Heights below the highest commit after which an uncommitted block's fate is written."""
+_EPOCHS_KEPT = 64
+"""More than blocks with an open fate can be of, for an epoch has three blocks at least."""
+_ONCE_KEPT = 16_384
+"""Things remembered so that 150 validators' word of them makes one row."""
 
 
 @dataclass(slots=True)
@@ -151,7 +155,7 @@ class Observer:
         if key in self._once:
             return False
         self._once[key] = None
-        if len(self._once) > 65_536:
+        if len(self._once) > _ONCE_KEPT:
             del self._once[next(iter(self._once))]
         return True
 
@@ -328,6 +332,8 @@ class Observer:
         if parameters.epoch in self._epochs:
             return
         self._epochs[parameters.epoch] = parameters
+        if len(self._epochs) > _EPOCHS_KEPT:
+            del self._epochs[next(iter(self._epochs))]
         state = self._ledger.state(parameters.root)
         signals = state.books.level.window[-1] if state.books.level.window else None
         weights = parameters.weights.weights

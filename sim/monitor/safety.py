@@ -22,11 +22,12 @@ class Agreement(Monitor):
 
     name = "agreement"
 
-    def __init__(self) -> None:
+    def __init__(self, epoch_of: EpochOf | None = None) -> None:
         super().__init__()
+        self._epoch_of = epoch_of
         self._at: dict[int, tuple[BlockId, int, int]] = {}
-        self.epochs: dict[int, None] = {}
-        """Epochs in which it broke, in order."""
+        self.epochs: dict[int, EpochParameters | None] = {}
+        """Epochs in which it broke, in order, and what they pinned; the first `KEEP`."""
 
     def handlers(self) -> Mapping[type, Handler]:
         return {Committed: self._committed}
@@ -39,7 +40,9 @@ class Agreement(Monitor):
                 del self._at[next(iter(self._at))]
         elif known[0] != seen.block:
             block, other, since_ns = known
-            self.epochs[seen.epoch] = None
+            if seen.epoch not in self.epochs and len(self.epochs) < KEEP:
+                known_of = self._epoch_of
+                self.epochs[seen.epoch] = None if known_of is None else known_of(seen.epoch)
             self._fire(
                 node,
                 now_ns,
@@ -216,7 +219,8 @@ class Validity(Monitor):
     It is the block that the observation names; it stands on its certified parent; its certificate
     has the epoch's quorum, counted here from the weight table; its view is above its parent's in
     the epoch; and each gateway's transactions follow on from those before it: none twice, none
-    skipped. Each block is judged once, at its first commit.
+    skipped. Each block is judged once, at its first commit; more than `KEEP` heights below the
+    highest judged, nobody knows any more whether it was.
     """
 
     name = "validity"
@@ -228,13 +232,15 @@ class Validity(Monitor):
         self._seen: dict[BlockId, None] = {}
         self._next: dict[int, int] = {}
         self._latest: Block | None = None
+        self._highest = 0
 
     def handlers(self) -> Mapping[type, Handler]:
         return {Committed: self._committed}
 
     def _committed(self, node: int, now_ns: int, seen: Committed) -> None:
-        if seen.block in self._seen:
+        if seen.block in self._seen or seen.height <= self._highest - KEEP:
             return
+        self._highest = max(self._highest, seen.height)
         self._seen[seen.block] = None
         if len(self._seen) > KEEP:
             del self._seen[next(iter(self._seen))]
@@ -307,11 +313,10 @@ class Accountability(Monitor):
 
     name = "accountability"
 
-    def __init__(self, honest: int, agreement: Agreement, epoch_of: EpochOf | None) -> None:
+    def __init__(self, honest: int, agreement: Agreement) -> None:
         super().__init__()
         self._honest = honest
         self._agreement = agreement
-        self._epoch_of = epoch_of
         self._convicted = 0
 
     def handlers(self) -> Mapping[type, Handler]:
@@ -339,10 +344,9 @@ class Accountability(Monitor):
 
     def finish(self, now_ns: int) -> None:
         broken = self._agreement.violation
-        if broken is None or self._epoch_of is None:
+        if broken is None:
             return
-        for epoch in self._agreement.epochs:
-            parameters = self._epoch_of(epoch)
+        for epoch, parameters in self._agreement.epochs.items():
             if parameters is None:
                 continue
             weights = parameters.weights.weights

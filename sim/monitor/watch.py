@@ -42,9 +42,9 @@ class Watch:
         commit_within_ns: int | None = None,
         start_ns: int = 0,
     ) -> None:
-        agreement = Agreement()
+        agreement = Agreement(epoch_of)
         self._monotonicity = CommitMonotonicity(validators, block_of)
-        self._accountability = Accountability(honest, agreement, epoch_of)
+        self._accountability = Accountability(honest, agreement)
         self._no_lost_message = NoLostMessage()
         self._supply = SupplyConservation()
         self._liveness = None if commit_within_ns is None else Liveness(commit_within_ns, start_ns)

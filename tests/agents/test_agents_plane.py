@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sim.protocol.types import PayloadRef
 from sim.world.agents import changes, kinds
 from sim.world.agents import parameters as p
 from sim.world.agents.plane import AgentPlane, estimated_bytes
@@ -95,6 +96,38 @@ def test_old_batches_leave_memory_but_can_still_be_pulled() -> None:
     assert ready > 3 * SECOND
     with pytest.raises(ValueError, match="committed before"):
         source.commit((first,), 3 * SECOND)
+
+
+def test_a_batch_that_never_commits_keeps_no_other_in_memory() -> None:
+    """Gateway 1 proposes nothing any more: its batches stay, those of the others leave."""
+    small = replace(
+        basic().dissemination,
+        retain_ns=100 * MS,
+        batch=p.Batch(count=1, size_bytes=10**6, age_ns=MS),
+    )
+    source = plane(traffic=transactions(p.Poisson(rate_nhz=30 * 10**9)), dissemination=small)
+    seen: dict[int, list[PayloadRef]] = {gateway: [] for gateway in range(5)}
+    committed = 0
+    for now in range(100 * MS, 5 * SECOND, 100 * MS):
+        source.advance(now)
+        refs = source.new_refs(0, now)
+        for ref in refs:
+            seen[ref.gateway].append(ref)
+        done = tuple(ref for ref in refs if ref.gateway != 1)
+        source.commit(done, now)
+        committed += len(done)
+    for refs in filter(None, seen.values()):
+        assert [ref.first for ref in refs] == [0, *(ref.last + 1 for ref in refs[:-1])]
+    book = source._payload
+    assert book._base > 0
+    waiting = len(seen[1])
+    assert committed > 2 * waiting > 2048
+    assert book._size < 2 * waiting + 600
+    assert all(book._row(ref) is not None for ref in seen[1])
+    assert source.held_ns(2, (seen[0][-1],)) is not None
+    source.commit(tuple(seen[1]), 5 * SECOND)
+    with pytest.raises(ValueError, match="committed before"):
+        source.commit(tuple(seen[1]), 5 * SECOND)
 
 
 def test_a_closed_loop_has_one_transaction_under_way_an_agent() -> None:

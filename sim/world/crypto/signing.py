@@ -23,19 +23,21 @@ from sim.world.crypto.signer import Signer
 
 MARK = b"\x01"
 """Stands for a signature when signatures are modelled."""
-_STATEMENTS_KEPT = 1 << 20
+STATEMENTS_KEPT = 1 << 20
 
 
 class Edge:
     """Signing and verification of all validators of a run.
 
     `signer` is None when signatures are modelled. `owned`: bitmap of validators that an adversary
-    owns; statements are noted only where somebody might claim them falsely.
+    owns; statements are noted only where somebody might claim them falsely, the last `kept` of
+    them: what an owned validator sends of older ones does not verify.
     """
 
-    def __init__(self, signer: Signer | None, owned: int) -> None:
+    def __init__(self, signer: Signer | None, owned: int, *, kept: int = STATEMENTS_KEPT) -> None:
         self._signer = signer
         self._owned = owned
+        self._kept = kept
         self._made: dict[tuple[int, bytes], None] = {}
 
     def owes(self, me: int, message: Message) -> bool:
@@ -81,7 +83,7 @@ class Edge:
         signer, statement, _ = signed_statements(message)[0]
         if signer == me:
             self._made[me, statement] = None
-        while len(self._made) > _STATEMENTS_KEPT:
+        while len(self._made) > self._kept:
             del self._made[next(iter(self._made))]
 
     def doubts(self, sender: int) -> bool:

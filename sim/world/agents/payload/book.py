@@ -5,6 +5,7 @@ Owns: one row a closed batch. Must not know: how transactions came into it, bloc
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ from sim.world.chance import I64
 from sim.world.kernels import mix64
 
 _FIRST_ROWS = 256
+_FEW_ROWS = 1024
+"""Up to here nothing is forgotten: it would not pay."""
 _COLUMNS = ("batch", "held", "depart", "sender", "handed", "committed", "before")
 
 
@@ -257,24 +260,37 @@ class PayloadBook:
         batches = self._batch[rows]
         commit_batches(world, batches, now_ns)
         self.awaiting -= int(batches[:, COUNT].sum())
-        if self._size > 1024 and self._committed[self._size // 2] < now_ns - self._retain_ns:
+        if self._size > _FEW_ROWS:
             self._forget(now_ns - self._retain_ns)
 
     def _forget(self, before_ns: int) -> None:
-        """Drop the oldest batches as far as they were committed before `before_ns`."""
-        fresh = np.flatnonzero(self._committed[: self._size] >= before_ns)
-        drop = int(fresh[0]) if len(fresh) else self._size
-        if drop == 0:
+        """Drop the batches that were committed before `before_ns`, once they are every second one.
+
+        One that never commits (its gateway is gone for good) stays and holds up no other.
+        """
+        stays = self._committed[: self._size] >= before_ns
+        kept = int(np.count_nonzero(stays))
+        if 2 * kept > self._size:
             return
-        kept = self._size - drop
-        for row in range(drop):
-            del self._numbers[int(self._batch[row, GATEWAY]), int(self._batch[row, FIRST])]
+        base = self._base + self._size - kept
+        ranks = np.cumsum(stays)
+
+        def renumbered(numbers: I64) -> I64:
+            rows = numbers - self._base
+            known = np.maximum(rows, 0)
+            return np.where((rows >= 0) & stays[known], base + ranks[known] - 1, -1)
+
+        self._before[: self._size] = renumbered(self._before[: self._size])
+        self._newest[:] = renumbered(self._newest)
+        starts = [number - self._base for number in self._done]
+        self._done = [base + (int(ranks[row - 1]) if row > 0 else 0) for row in starts]
         for name in _COLUMNS:
             column: NDArray[Any] = getattr(self, f"_{name}")
-            column[:kept] = column[drop : self._size].copy()
-        del self._refs[:drop]
+            column[:kept] = column[: self._size][stays]
+        self._refs = list(compress(self._refs, stays.tolist()))
+        self._numbers = {(r.gateway, r.first): base + row for row, r in enumerate(self._refs)}
         self._size = kept
-        self._base += drop
+        self._base = base
 
     def _row(self, ref: PayloadRef) -> int | None:
         """Return the row of a batch, None if it has left memory; ValueError if it never was."""

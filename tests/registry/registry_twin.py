@@ -24,6 +24,7 @@ class Op:
     number: int
     ident: int
     values: Values | None
+    coordinator: int
     acknowledged_ns: int
 
 
@@ -57,16 +58,19 @@ class Twin:
     """The registry's rules once more."""
 
     def __init__(self, p: RegistryParameters, network: NetworkTables, chance: Chance) -> None:
-        self.p, self.network, self.chance = p, network, chance
+        self.p, self.network = p, network
         self.hosts = [Host() for _ in p.node_region]
         self.ops: dict[int, list[Op]] = {}
         """By agent: writes that were not undone, oldest first."""
         self.copies: list[Copy] = []
+        self.unconfirmed: set[int] = set()
+        """Numbers of writes whose coordinator crashed before it confirmed them."""
+        self.keys = {what: chance.key(f"registry/{what}") for what in ("shard", "copy", "confirm")}
         self.number = 0
         self.now_ns = 0
 
     def shard(self, ident: int) -> int:
-        return shard_of(self.chance.key("registry/shard"), ident, len(self.p.placement))
+        return shard_of(self.keys["shard"], ident, len(self.p.placement))
 
     def row(self, ident: int) -> tuple[int, ...]:
         return self.p.placement[self.shard(ident)]
@@ -78,7 +82,7 @@ class Twin:
         return [h for h in self.p.placement[shard] if self.serves(h, shard)]
 
     def delay_ns(self, what: str, number: int, source: int, target: int) -> int:
-        bits = mix(self.chance.key(f"registry/{what}"), number, (source << 16) | target)
+        bits = mix(self.keys[what], number, (source << 16) | target)
         region = self.p.node_region
         return self.network.delay_ns(region[source], region[target], bits)
 
@@ -88,6 +92,10 @@ class Twin:
             if copy.arrives_ns <= now_ns:
                 self.hosts[copy.target].take(copy.op)
         self.copies = [copy for copy in self.copies if copy.arrives_ns > now_ns]
+
+    def believed(self, op: Op) -> bool:
+        """Say whether the sender of a write has its confirmation."""
+        return op.acknowledged_ns <= self.now_ns and op.number not in self.unconfirmed
 
     def newest(self, ident: int) -> Values | None:
         ops = self.ops.get(ident)
@@ -126,7 +134,7 @@ class Twin:
                 return "no_quorum"
             at_once = [other for _, other in trips[:others]]
             wait_ns = trips[others - 1][0] if others else 0
-        op = Op(self.number, ident, values, self.now_ns + wait_ns)
+        op = Op(self.number, ident, values, host, self.now_ns + wait_ns)
         self.ops.setdefault(ident, []).append(op)
         self.hosts[host].take(op)
         for other, delay_ns in out.items():
@@ -152,7 +160,7 @@ class Twin:
         best = max(seen, key=lambda op: op.number, default=None)
         number = best.number if best else 0
         newer = [op for op in self.ops.get(ident, ()) if op.number > number]
-        stale = any(op.acknowledged_ns <= self.now_ns for op in newer)
+        stale = any(self.believed(op) for op in newer)
         values = best.values if best else None
         if values is None:
             return "not_registered", None, stale
@@ -177,6 +185,9 @@ class Twin:
             return [], []
         self.hosts[node] = replace(self.hosts[node], up=False, since_ns=self.now_ns)
         self.copies = [c for c in self.copies if node not in (c.source, c.target)]
+        for op in (op for ops in self.ops.values() for op in ops):
+            if op.coordinator == node and op.acknowledged_ns > self.now_ns:
+                self.unconfirmed.add(op.number)
         return self.take_over(node)
 
     def recover(self, node: int) -> tuple[list[int], list[int]]:
@@ -227,7 +238,6 @@ class Twin:
                             self.copies.append(Copy(at_ns, op, holders[0], h))
                 elif len(live) >= needed and not any(h in under_way for h in live):
                     if op is ops[-1]:
-                        known = op.acknowledged_ns <= self.now_ns
-                        (lost if known else failed).append(ident)
+                        (lost if self.believed(op) else failed).append(ident)
                     ops.remove(op)
         return lost, failed

@@ -394,8 +394,8 @@ class AgentRegistry:
                 lag_ns = p.replication_lag_ns if other in lagging else 0
                 visible_ns[other] = now_ns + delay_ns + lag_ns
             sender = dict.fromkeys(visible_ns, host)
-            times = (acknowledged_ns, visible_ns, sender)
-            self._replicas.add(Write(self._number, row, shard, version, before, *times))
+            course = (host, acknowledged_ns, visible_ns, sender)
+            self._replicas.add(Write(self._number, row, shard, version, before, *course))
         elif new.lease_until_ns == 0:
             self._store.free_row(row)
         self.counts[what] = self.counts.get(what, 0) + 1

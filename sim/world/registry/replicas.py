@@ -26,8 +26,9 @@ CopyDelay = Callable[[int, int, int], int]
 class Write:
     """One write that not every host has.
 
-    `before`: what it replaced. `visible_ns`, `sender`: by host, when it has the write and from
-    whom; NEVER_NS: nobody is sending it.
+    `before`: what it replaced. `acknowledged_ns`: when its coordinator confirms it; NEVER_NS: that
+    crashed first. `visible_ns`, `sender`: by host, when it has the write and from whom; NEVER_NS:
+    nobody is sending it.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Write:
     shard: int
     version: int
     before: Record | None
+    coordinator: int
     acknowledged_ns: int
     visible_ns: dict[int, int]
     sender: dict[int, int]
@@ -171,6 +173,8 @@ class Replicas:
             return []
         self._down_since[host] = now_ns
         for write in self._writes(host):
+            if write.coordinator == host and write.acknowledged_ns > now_ns:
+                write.acknowledged_ns = NEVER_NS
             for other, visible_ns in write.visible_ns.items():
                 if visible_ns > now_ns and host in (other, write.sender[other]):
                     write.visible_ns[other] = NEVER_NS

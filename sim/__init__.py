@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sim.compiled.finder import install as _install_compiled
+
 if TYPE_CHECKING:
     from sim.engine.run import run
     from sim.record.runs import open_run
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "load_scenario", "open_run", "run"]
 __version__ = "0.1.0"
+
+_install_compiled()
 
 _HOMES = {
     "load_scenario": "sim.scenario.load",

@@ -164,6 +164,19 @@ def bench(
     return bench_machine(agents or [10_000, 100_000, 1_000_000, 10_000_000], seconds)
 
 
+@app.command("compile", epilog="Example: creto-sim compile")
+@guarded
+def compile_() -> int:
+    """Compile the validators' hot path to machine code, once: runs are about three times as fast.
+
+    Results stay the same. Needs a C compiler and pip install 'creto-sim[compile]'; takes about a
+    minute. A changed source is never run by old machine code: it runs interpreted until compiled.
+    """
+    from sim.cli.compiling import compile_core
+
+    return compile_core()
+
+
 @app.command(epilog="Example: creto-sim calibrate mine.json")
 @guarded
 def calibrate(

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from sim.cli.outcome import MET, UsageError
 from sim.cli.screen import console
+from sim.compiled.finder import core
 from sim.world.crypto.costs import calibrate, costs_text
 
 
@@ -20,6 +21,7 @@ def bench_machine(agents: Sequence[int], seconds: int) -> int:
     """Measure, and print each figure as soon as it is there."""
     study: Any = import_module("sim.study.bench")
     screen = console()
+    screen.print(f"validators: {core()}", markup=False, soft_wrap=True)
     for figure in study.bench(agents, seconds):
         line = f"{figure.what:<44} {figure.value:>16,} {figure.unit}"
         screen.print(line, markup=False, soft_wrap=True)

@@ -28,8 +28,8 @@ from sim.engine.plane_parameters import network_tables, plane_parameters
 from sim.engine.protocol_parameters import consensus_parameters, ledger_parameters
 from sim.engine.stations import StationMeter
 from sim.engine.transport import Transport
+from sim.engine.witness import Witness
 from sim.monitor.watch import Watch
-from sim.protocol.effects import Observation
 from sim.protocol.events import OperationSubmitted, Restarted
 from sim.protocol.ledger import Account, Ledger
 from sim.protocol.types import Operation
@@ -183,7 +183,7 @@ def _driver(
             _signer(scenario, len(nodes)), setting.owned, kept=_statements(scenario, len(nodes))
         ),
         signature_bytes=SIGNATURE_BYTES,
-        observe=_both(watch.observe, observer.observe),
+        observe=Witness(watch, observer).observe,
         proposed=observer.proposed,
         corrupted=_both_told(watch.corrupted, observer.corrupted),
     )
@@ -208,17 +208,6 @@ def _statements(scenario: Scenario, identities: int) -> int:
     """
     blocks = (scenario.ledger.unbonding_epochs + 1) * scenario.consensus.epoch_blocks
     return 2 * identities * (blocks + scenario.consensus.store_blocks)
-
-
-def _both(
-    first: Callable[[int, int, Observation], None],
-    second: Callable[[int, int, Observation], None],
-) -> Callable[[int, int, Observation], None]:
-    def observe(node: int, now_ns: int, observation: Observation) -> None:
-        first(node, now_ns, observation)
-        second(node, now_ns, observation)
-
-    return observe
 
 
 def _both_told(*listeners: Callable[[int], None]) -> Callable[[int], None]:

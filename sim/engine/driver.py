@@ -68,6 +68,7 @@ class Driver:
         corrupted: Callable[[int], None],
     ) -> None:
         self.env = env
+        self.agenda = env.agenda
         self.nodes = nodes
         self.payload = payload
         self.edge = edge
@@ -102,7 +103,7 @@ class Driver:
         event = copy.event
         if event is None:
             event = self._event(node, copy)
-        now: int = self.env._now
+        now = self.agenda.now_ns
         effects = node.validator.handle(event, now)
         if effects:
             self.execute(node, effects)
@@ -126,7 +127,7 @@ class Driver:
 
     def handle(self, node: Node, event: Event) -> None:
         """Let `node` handle one event and carry out what it asks, answers included."""
-        now: int = self.env._now
+        now = self.agenda.now_ns
         effects = node.validator.handle(event, now)
         if effects:
             self.execute(node, effects)
@@ -142,11 +143,18 @@ class Driver:
         """Carry out `effects` in order."""
         actions = self._actions
         for effect in effects:
-            actions[type(effect)](node, effect)
+            if isinstance(effect, Send):
+                self._send(node, effect)
+            elif isinstance(effect, Persist):
+                node.persisted = effect.state
+            elif isinstance(effect, SetTimer):
+                self._set_timer(node, effect)
+            else:
+                actions[type(effect)](node, effect)
 
     def _hold_back(self, node: Node, held: Later) -> None:
-        release = self.env._now + held.delay_ns
-        self.env.at(release, self._released, (node, node.life, held.effect))
+        release = self.agenda.now_ns + held.delay_ns
+        self.agenda.at(release, self._released, (node, node.life, held.effect))
 
     def _released(self, due: tuple[Node, int, Any]) -> None:
         node, life, effect = due
@@ -154,15 +162,15 @@ class Driver:
             self._actions[type(effect)](node, effect)
 
     def _set_alarm(self, node: Node, alarm: Alarm) -> None:
-        due = self.env._now + alarm.delay_ns
-        self.env.at(due, self.wake, (node, node.life, alarm.token))
+        due = self.agenda.now_ns + alarm.delay_ns
+        self.agenda.at(due, self.wake, (node, node.life, alarm.token))
 
     def wake(self, due: tuple[Node, int, Any]) -> None:
         """Let the mind of `node` act of itself: an alarm is due, or (token None) its attack."""
         node, life, token = due
         if node.mind is not None and node.up and life == node.life:
-            self.execute(node, node.mind.woken(token, self.env._now))
-            self._answer(self.env._now)
+            self.execute(node, node.mind.woken(token, self.agenda.now_ns))
+            self._answer(self.agenda.now_ns)
 
     def _corrupted(self, node: Node, effect: Corrupted) -> None:
         self.corrupted(node.id)
@@ -170,21 +178,21 @@ class Driver:
     # -- effects out --------------------------------------------------------------------------
 
     def _observed(self, node: Node, effect: Any) -> None:
-        self.observe(node.id, self.env._now, effect)
+        self.observe(node.id, self.agenda.now_ns, effect)
 
     def _certified(self, node: Node, effect: Certified) -> None:
         # Who collected a certificate has verified its signatures one by one.
         self.transport.remember(node, ((effect.qc.id(), 0),))
-        self.observe(node.id, self.env._now, effect)
+        self.observe(node.id, self.agenda.now_ns, effect)
 
     def _dropped(self, node: Node, effect: Dropped) -> None:
         if effect.refs:
             self.payload.give_back(node.id, effect.refs)
-        self.observe(node.id, self.env._now, effect)
+        self.observe(node.id, self.agenda.now_ns, effect)
 
     def _send(self, node: Node, effect: Send) -> None:
         to, message = effect
-        ready: int = self.env._now
+        ready = self.agenda.now_ns
         if self.edge.owes(node.id, message):
             message, ready = self._signed(node, message)
         if to == node.id:
@@ -192,16 +200,16 @@ class Driver:
             return
         size = self._size(message)
         if type(message) is Proposal:
-            self.proposed(message, self.env._now, size)
+            self.proposed(message, self.agenda.now_ns, size)
         self.transport.send(node, to, message, size, ready)
 
     def _broadcast(self, node: Node, effect: Broadcast) -> None:
-        message, ready = effect.message, self.env._now
+        message, ready = effect.message, self.agenda.now_ns
         if self.edge.owes(node.id, message):
             message, ready = self._signed(node, message)
         size = self._size(message)
         if type(message) is Proposal:
-            self.proposed(message, self.env._now, size)
+            self.proposed(message, self.agenda.now_ns, size)
         self.transport.broadcast(node, message, size, ready)
 
     def _size(self, message: Message) -> int:
@@ -233,7 +241,7 @@ class Driver:
         """
         timer_id, delay_ns = effect
         purpose = timer_id[2]
-        due = self.env._now + delay_ns
+        due = self.agenda.now_ns + delay_ns
         pending = node.timers.get(purpose)
         if pending is None or pending[2] > due:
             self._schedule_timer(node, timer_id, due)
@@ -242,7 +250,7 @@ class Driver:
 
     def _schedule_timer(self, node: Node, timer_id: tuple[int, int, str], due: int) -> None:
         node.timers[timer_id[2]] = (timer_id, due, due)
-        self.env.at(due, self._timer_due, (node, node.life, timer_id[2], due))
+        self.agenda.at(due, self._timer_due, (node, node.life, timer_id[2], due))
 
     def _timer_due(self, alarm: tuple[Node, int, str, int]) -> None:
         node, life, purpose, wake = alarm
@@ -250,7 +258,7 @@ class Driver:
         if not node.up or life != node.life or armed is None or armed[2] != wake:
             return
         timer_id, due, _ = armed
-        if due > self.env._now:
+        if due > self.agenda.now_ns:
             self._schedule_timer(node, timer_id, due)
             return
         del node.timers[purpose]
@@ -260,7 +268,7 @@ class Driver:
         node.persisted = effect.state
 
     def _request_payload(self, node: Node, effect: RequestPayload) -> None:
-        now = self.env._now
+        now = self.agenda.now_ns
         if not effect.refs:
             refs = self.payload.new_refs(node.id, now)
             self._answers.append((node, PayloadReady(refs, effect.request_id)))
@@ -270,7 +278,7 @@ class Driver:
         if ready <= now:
             self._answers.append((node, answer))
         elif ready < NEVER:
-            self.env.at(ready, self._woken, (node, node.life, answer))
+            self.agenda.at(ready, self._woken, (node, node.life, answer))
 
     def _woken(self, due: tuple[Node, int, Event]) -> None:
         node, life, answer = due
@@ -280,4 +288,4 @@ class Driver:
     def _request_blocks(self, node: Node, effect: RequestBlocks) -> None:
         request = BlocksRequest(effect.wanted, effect.above_height, effect.epoch)
         size = wire_size_bytes(request, self.signature_bytes)
-        self.transport.send(node, effect.peer, request, size, self.env._now)
+        self.transport.send(node, effect.peer, request, size, self.agenda.now_ns)

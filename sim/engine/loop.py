@@ -6,43 +6,46 @@ from collections.abc import Callable
 from typing import Any
 
 import simpy
-from simpy.events import NORMAL, EventPriority
+from simpy.events import NORMAL, Event, EventPriority
+
+from sim.engine.agenda import Agenda
 
 LAST = EventPriority(2)
 """After everything else of an instant."""
 
 
-class Call(simpy.events.Event):
-    """An event that calls `act(value)` when it is due."""
-
-    __slots__ = ("act",)
-
-    def __init__(self, loop: Loop, act: Callable[[Any], None], value: Any) -> None:
-        self.env = loop
-        self._ok = True
-        self._value = value
-        self.act = act
-        self.callbacks = _CALL  # type: ignore[assignment]
-
-
-def _call(event: Any) -> None:
-    event.act(event._value)
-
-
-_CALL = (_call,)
-
-
 class Loop(simpy.Environment):
-    """SimPy's environment; `now` is an integer number of nanoseconds."""
+    """SimPy's environment; `now` is an integer number of nanoseconds.
 
-    _now: int
+    Its queue is the agenda's, where processes, timeouts and events of SimPy's stand among the
+    happenings, in one order.
+    """
 
     def __init__(self) -> None:
+        self.agenda = Agenda()
         super().__init__(initial_time=0)
+        self._queue = self.agenda.queue
 
     @property
     def now(self) -> int:
-        return self._now
+        return self.agenda.now_ns
+
+    @property
+    def _now(self) -> int:
+        return self.agenda.now_ns
+
+    @_now.setter
+    def _now(self, now_ns: int) -> None:
+        self.agenda.now_ns = now_ns
+
+    def schedule(self, event: Event, priority: EventPriority = NORMAL, delay: float = 0) -> None:
+        """Put in an event of SimPy's; `delay` is an integer number of nanoseconds."""
+        self.agenda.put(self.agenda.now_ns + int(delay), event, priority)
+
+    def step(self) -> None:
+        """Process the next event of SimPy's, and before it every happening that comes first."""
+        self.agenda.work_off()
+        super().step()
 
     def at(
         self,
@@ -55,4 +58,4 @@ class Loop(simpy.Environment):
 
         Calls of one instant run in order of priority, then in the order in which they were put in.
         """
-        self.schedule(Call(self, act, value), priority, when_ns - self._now)
+        self.agenda.at(when_ns, act, value, priority)

@@ -1,8 +1,8 @@
 """Move messages between validators: uplink, wire, downlink, verification, core.
 
 Owns every instant between an effect and the event that it becomes at a peer. A delivery is one
-SimPy event object that is scheduled twice: when its last bit can have arrived (downlink), and when
-its verification is done (core). A node's own statements leave in the order in which it made them.
+object that is due twice: when its last bit can have arrived (downlink), and when its verification
+is done (core). A node's own statements leave in the order in which it made them.
 Relays of a tree or gossip forward what they have decoded, before they verify it.
 Must not know: what messages mean, beyond their size and the signatures they carry.
 """
@@ -11,13 +11,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from copy import copy
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import simpy
-from simpy.events import NORMAL
 
+from sim.engine.agenda import Happening
 from sim.engine.load import NO_LOAD, Load, load_of
 from sim.engine.loop import Loop
 from sim.engine.meter import Flow, Meter
@@ -36,14 +34,19 @@ from sim.world.network.dissemination import gossip_peers, star_order, tree
 from sim.world.network.links import CORRUPT, DELAY, DROP, DUPLICATE, Links
 from sim.world.network.tables import NetworkTables
 
-_LOSS_BITS = 30
-_LOSS_MASK = (1 << _LOSS_BITS) - 1
-_PACKET_BYTES = 1460
-_VERIFIED_KEPT = 256
+_LOSS_BITS: Final = 30
+_LOSS_MASK: Final = (1 << _LOSS_BITS) - 1
+_PACKET_BYTES: Final = 1460
+_VERIFIED_KEPT: Final = 256
 """Certificates that a node remembers as verified; an older one is verified again."""
-_RELAYED_KEPT = 1024
-_VECTOR_FROM = 24
+_RELAYED_KEPT: Final = 1024
+_VECTOR_FROM: Final = 24
 """Fan-outs of at least this many copies draw their delays as one array."""
+
+
+ARRIVING: Final = 0
+RECEIVED: Final = 1
+VERIFIED: Final = 2
 
 
 class Relay:
@@ -104,23 +107,43 @@ class Copy:
         self.event: Any = None
         """What the receivers' cores are told: the same for all, made once by who delivers."""
 
+    def corrupted(self) -> Copy:
+        """Return what arrives in its place where its signatures no longer hold."""
+        load = Load(0, self.certificates)
+        twin = Copy(
+            self.sender, self.message, self.size_bytes, load, self.work_ns, self.flow, self.relay
+        )
+        twin.verified = False
+        return twin
 
-class Delivery(simpy.events.Event):
-    """One copy on its way to one receiver, between the regions of `pair`."""
 
-    __slots__ = ("callbacks", "copy", "life", "pair", "receiver")
-    # The base constructor is left out, it is a third of a delivery's cost: all succeed, with None.
-    _ok = True
-    _value = None
+class Delivery(Happening):
+    """One copy on its way to one receiver, between the regions of `pair`.
+
+    It is due once for each stage: `ARRIVING` when its last bit can have come in at the earliest,
+    `RECEIVED` where the downlink was busy then, `VERIFIED` when the receiver's computer is done.
+    """
+
+    __slots__ = ("copy", "life", "pair", "receiver", "stage", "transport")
 
     def __init__(
-        self, receiver: Node, pair: int, copy: Copy, callbacks: tuple[Callable[[Any], None]]
+        self, transport: Transport, receiver: Node, pair: int, copy: Copy, stage: int
     ) -> None:
-        self.callbacks = callbacks  # type: ignore[assignment]
+        self.transport = transport
         self.receiver = receiver
         self.life = receiver.life
         self.pair = pair
         self.copy = copy
+        self.stage = stage
+
+    def happen(self) -> None:
+        stage = self.stage
+        if stage == VERIFIED:
+            self.transport.hand_over(self)
+        elif stage == ARRIVING:
+            self.transport.arrive(self)
+        else:
+            self.transport.receive(self)
 
 
 class Transport:
@@ -142,7 +165,7 @@ class Transport:
         meter: Meter,
         deliver: Callable[[Node, Copy], None],
     ) -> None:
-        self.env = env
+        self.agenda = env.agenda
         self.nodes = nodes
         self.tables = tables
         self.costs = costs
@@ -173,9 +196,6 @@ class Transport:
         self._worst_loss = int(tables.loss_ppb.max())
         self._ruled = not links.idle
         self._region_count = meter.regions
-        self._on_arrival = (self._arrive,)
-        self._on_received = (self._received,)
-        self._on_verified = (self._hand_over,)
 
     # -- leaving ------------------------------------------------------------------------------
 
@@ -184,7 +204,7 @@ class Transport:
         node.sequence = number = node.sequence + 1
         bits = proceed(self._signing[node.id], number)
         cost = self._signing_ns[bisect_right(self._attempts, bits)]
-        return node.cpu.serve(self.env._now, cost)
+        return node.cpu.serve(self.agenda.now_ns, cost)
 
     def _copy(
         self, sender: int, message: Message, size_bytes: int, relay: Relay | None = None
@@ -204,8 +224,7 @@ class Transport:
     def loop_back(self, node: Node, message: Message, ready_ns: int) -> None:
         """Hand `node` its own message once it is signed: nothing is sent, nothing verified."""
         copy = Copy(node.id, message, 0, NO_LOAD, 0, self._own)
-        event = Delivery(node, 0, copy, self._on_verified)
-        self.env.schedule(event, NORMAL, ready_ns - self.env.now)
+        self.agenda.put(ready_ns, Delivery(self, node, 0, copy, VERIFIED))
 
     def send(self, source: Node, to: int, message: Message, size_bytes: int, ready_ns: int) -> None:
         """Send one copy to one node, leaving no earlier than `ready_ns`."""
@@ -277,7 +296,7 @@ class Transport:
         flow = copy.flow
         flow.offered[pair] += 1
         flow.offered_bytes[pair] += size
-        event = Delivery(target, pair, copy, self._on_arrival)
+        event = Delivery(self, target, pair, copy, ARRIVING)
         if (bits & _LOSS_MASK) * 1_000_000_000 < copy.risk:
             delay += self._retransmission(source, target, size, delay, bits)
         if self._ruled:
@@ -285,16 +304,14 @@ class Transport:
             if judged is None:
                 return
             delay = judged
-        env = self.env
-        arrival = departed + delay + target.downlink.service_ns(size)
-        env.schedule(event, NORMAL, arrival - env._now)
+        self.agenda.put(departed + delay + target.downlink.service_ns(size), event)
 
     def _judged(
         self, event: Delivery, source: Node, departed: int, delay: int, bits: int
     ) -> int | None:
         """Apply the link rules; return the delay, or None where the message is lost."""
         target = event.receiver
-        verdict = self.links.judge(source.id, target.id, self.env.now, bits)
+        verdict = self.links.judge(source.id, target.id, self.agenda.now_ns, bits)
         if verdict is None:
             return delay
         if verdict.kind == DROP:
@@ -303,13 +320,11 @@ class Transport:
         if verdict.kind == DELAY:
             return delay + verdict.extra_ns
         if verdict.kind == CORRUPT:
-            event.copy = copy(event.copy)
-            event.copy.verified, event.copy.event = False, None
+            event.copy = event.copy.corrupted()
         elif verdict.kind == DUPLICATE:
-            twin = Delivery(target, event.pair, event.copy, self._on_arrival)
+            twin = Delivery(self, target, event.pair, event.copy, ARRIVING)
             service = target.downlink.service_ns(event.copy.size_bytes)
-            late = departed + delay + verdict.extra_ns + service
-            self.env.schedule(twin, NORMAL, late - self.env.now)
+            self.agenda.put(departed + delay + verdict.extra_ns + service, twin)
         return delay
 
     def _lose(self, event: Delivery, reason: str) -> None:
@@ -329,26 +344,27 @@ class Transport:
 
     # -- arriving -----------------------------------------------------------------------------
 
-    def _arrive(self, event: Any) -> None:
-        node: Node = event.receiver
+    def arrive(self, event: Delivery) -> None:
+        """Take a copy in: its last bit can be here now, if the downlink had nothing else to do."""
+        node = event.receiver
         if event.life != node.life or not node.up:
             self._lose(event, "receiver_down")
             return
-        now: int = self.env._now
+        now = self.agenda.now_ns
         finish = node.downlink.receive(now, event.copy.size_bytes)
         if finish > now:
-            event.callbacks = self._on_received
-            self.env.schedule(event, NORMAL, finish - now)
+            event.stage = RECEIVED
+            self.agenda.put(finish, event)
         else:
-            self._received(event)
+            self.receive(event)
 
-    def _received(self, event: Any) -> None:
-        node: Node = event.receiver
-        copy: Copy = event.copy
+    def receive(self, event: Delivery) -> None:
+        """Decode and verify what has come in, and relay it first where that is asked."""
+        node, copy = event.receiver, event.copy
         if copy.relay is not None and not self._relay(node, event, copy.relay):
             return
-        env = self.env
-        now: int = env._now
+        agenda = self.agenda
+        now = agenda.now_ns
         work, fresh = copy.work_ns, 0
         if copy.certificates:
             known = node.verified
@@ -359,8 +375,8 @@ class Transport:
             done = node.cpu.serve_split(now, work + fresh * self.costs.verify_ns)
         else:
             done = node.cpu.serve(now, work)
-        event.callbacks = self._on_verified
-        env.schedule(event, NORMAL, done - now)
+        event.stage = VERIFIED
+        agenda.put(done, event)
 
     def _relay(self, node: Node, event: Delivery, relay: Relay) -> bool:
         """Forward a tree or gossip copy; False when this copy is a duplicate."""
@@ -377,12 +393,12 @@ class Transport:
                 self._members, node.id, relay.fanout, self._order_key, relay.message
             )
         if targets:
-            self.fan_out(node, event.copy, targets, self.env.now)
+            self.fan_out(node, event.copy, targets, self.agenda.now_ns)
         return True
 
-    def _hand_over(self, event: Any) -> None:
-        node: Node = event.receiver
-        copy: Copy = event.copy
+    def hand_over(self, event: Delivery) -> None:
+        """Hand a copy to the core of its receiver: it is verified now."""
+        node, copy = event.receiver, event.copy
         if event.life != node.life or not node.up:
             self._lose(event, "receiver_down")
             return

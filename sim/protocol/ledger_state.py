@@ -6,7 +6,6 @@ Owns what the ledger remembers and the digest over it. Must not know how it chan
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from sim.protocol.adaptive_quorum import LevelState, QuorumParameters
@@ -84,21 +83,25 @@ class Books:
     nonces: tuple[int, ...]
     punished: tuple[OffenceKey, ...]
     """Keys of evidence still within its age."""
+    _digests: list[bytes] = field(default_factory=list, init=False, compare=False, repr=False)
 
-    @cached_property
     def digest(self) -> bytes:
-        stake, level = self.stake, self.level
-        return digest(
-            "books",
-            tuple(self.weights),
-            (level.level, tuple(map(tuple, level.window)), level.epochs_since_change),
-            (self.old_level, self.level_reason, self.membership_kept),
-            (stake.bonded, stake.free, stake.burned, stake.jailed_until),
-            tuple(map(tuple, stake.unbonding)),
-            tuple(map(tuple, stake.convictions)),
-            tuple(self.reputation),
-            (self.uptimes, self.nonces, self.punished),
-        )
+        """Return the SHA-256 over all of it, computed once: most blocks leave the books alone."""
+        if not self._digests:
+            stake, level = self.stake, self.level
+            whole = digest(
+                "books",
+                tuple(self.weights),
+                (level.level, tuple(map(tuple, level.window)), level.epochs_since_change),
+                (self.old_level, self.level_reason, self.membership_kept),
+                (stake.bonded, stake.free, stake.burned, stake.jailed_until),
+                tuple(map(tuple, stake.unbonding)),
+                tuple(map(tuple, stake.convictions)),
+                tuple(self.reputation),
+                (self.uptimes, self.nonces, self.punished),
+            )
+            self._digests.append(whole)
+        return self._digests[0]
 
 
 class Tally(NamedTuple):
@@ -157,12 +160,8 @@ class LedgerState:
     def supply(self) -> int:
         return supply(self.books.stake)
 
-    @cached_property
-    def _digest(self) -> bytes:
-        place = (self.height, self.epoch, self.root, self.root_height, self.view, self.blocks)
-        tally = (*self.tally[:-1], tuple(map(tuple, self.tally.recent)))
-        return digest("state", place, self.books.digest, self.next_tx, self.transactions, tally)
-
     def digest(self) -> bytes:
         """Return the SHA-256 over everything that later states depend on."""
-        return self._digest
+        place = (self.height, self.epoch, self.root, self.root_height, self.view, self.blocks)
+        tally = (*self.tally[:-1], tuple(map(tuple, self.tally.recent)))
+        return digest("state", place, self.books.digest(), self.next_tx, self.transactions, tally)

@@ -9,16 +9,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from sim.protocol.effects import SetTimer, ViewChanged
 from sim.protocol.multi_signature import AcceptedTimeout, RejectedVote, TimeoutCollector
 from sim.protocol.types import EpochParameters, Timeout, ValidatorId, digest
 
 PPM = 1_000_000
-VIEWS_AHEAD = 64
+VIEWS_AHEAD: Final = 64
 """Votes and timeouts of views further ahead than this are refused: collectors stay bounded."""
-VIEWS_BEHIND = 8
+VIEWS_BEHIND: Final = 8
 """A collector is kept this many views after its own, for late votes."""
 _VIEWS_KEPT = 1024
 

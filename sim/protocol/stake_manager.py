@@ -16,6 +16,7 @@ NEVER = 1 << 62
 """`jailed_until` of who may not return (a tombstone)."""
 
 SAFETY_OFFENCES = ("double_vote", "double_proposal", "stale_timeout", "tc_rule")
+OFFENCES = (*SAFETY_OFFENCES, "downtime")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class StakeParameters:
     tombstone: tuple[str, ...] = ("double_vote", "double_proposal")
 
     def __post_init__(self) -> None:
-        for name in (*(f"{o}_ppm" for o in (*SAFETY_OFFENCES, "downtime")), "min_signed_ppm"):
+        for name in [*(f"{offence}_ppm" for offence in OFFENCES), "min_signed_ppm"]:
             if not 0 <= getattr(self, name) <= PPM:
                 raise ValueError(f"{name} {getattr(self, name)} must be within 0..{PPM}")
         for name in ("min_stake", "unbonding_epochs", "correlation_epochs", "jail_epochs"):
@@ -54,7 +55,7 @@ class StakeParameters:
                 raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
         if self.correlation_multiplier < 0:
             raise ValueError("correlation_multiplier must not be negative")
-        unknown = [o for o in self.tombstone if o not in (*SAFETY_OFFENCES, "downtime")]
+        unknown = [o for o in self.tombstone if o not in OFFENCES]
         if unknown:
             raise ValueError(f"tombstone names unknown offences {unknown}")
 

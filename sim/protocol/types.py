@@ -7,7 +7,7 @@ Must not know: keys, clocks, chance, transport. Standard library only; integers 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 ValidatorId: TypeAlias = int
@@ -233,12 +233,8 @@ class Block:
         return canonical("block", self.id)
 
     def signed(self, signature: bytes) -> Block:
-        """Copy the block with its proposer's signature; the id is not hashed again."""
-        twin = object.__new__(Block)
-        for name in self.__slots__:
-            object.__setattr__(twin, name, getattr(self, name))
-        object.__setattr__(twin, "signature", signature)
-        return twin
+        """Copy the block with its proposer's signature."""
+        return replace(self, signature=signature)
 
 
 class WeightTable(NamedTuple):

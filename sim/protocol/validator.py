@@ -63,7 +63,7 @@ from sim.protocol.proposing import assemble, refusal
 from sim.protocol.replica import Replica
 from sim.protocol.safety import SafetyRules
 from sim.protocol.sync import ANYTHING, concerns
-from sim.protocol.types import QC, TC, Block, BlockId, CertificateRef, Timeout, ValidatorId
+from sim.protocol.types import TC, Block, BlockId, CertificateRef, Timeout, ValidatorId
 
 AWAITED_PAYLOADS = 8
 """Questions about payload kept open at once."""
@@ -80,9 +80,6 @@ _METHODS: dict[type, str] = {
     Restarted: "_on_restarted",
     Started: "_on_started",
     OperationSubmitted: "_on_submitted",
-    VoteMessage: "_on_vote",
-    Proposal: "_on_proposal",
-    TimeoutMessage: "_on_timeout",
     TimeoutCertificateMessage: "_on_timeout_certificate",
     CertificateRequest: "_on_certificate_request",
     CertificateResponse: "_on_certificate",
@@ -92,7 +89,7 @@ _METHODS: dict[type, str] = {
     OperationMessage: "_on_operation",
     BlocksRequest: "_on_blocks_request",
 }
-"""By type of what came: the method that takes it."""
+"""By type of what came: the method that takes it; what comes n times a view has its own."""
 
 
 class Validator(Replica):
@@ -108,7 +105,7 @@ class Validator(Replica):
         if self.chain.halted:
             return out
         self._now_ns = now_ns
-        if type(event) is MessageReceived and event.verified:
+        if isinstance(event, MessageReceived) and event.verified:
             self._receive(event.sender, event.message, out)
         else:
             getattr(self, _METHODS[type(event)])(event, out)
@@ -183,7 +180,14 @@ class Validator(Replica):
         out.append(Rejected(event.sender, concerns(event.message), "invalid_signature"))
 
     def _receive(self, sender: ValidatorId, message: Message, out: list[Effect]) -> None:
-        getattr(self, _METHODS[type(message)])(sender, message, out)
+        if isinstance(message, VoteMessage):
+            self._on_vote(sender, message, out)
+        elif isinstance(message, Proposal):
+            self._on_proposal(sender, message, out)
+        elif isinstance(message, TimeoutMessage):
+            self._on_timeout(sender, message, out)
+        else:
+            getattr(self, _METHODS[type(message)])(sender, message, out)
 
     def _on_timer(self, event: TimerFired, out: list[Effect]) -> None:
         epoch, number, purpose = event.timer_id
@@ -370,8 +374,10 @@ class Validator(Replica):
             self._collectors[vote.view] = collector
         result = collector.add(vote, True)
         if type(result) is Accepted:
-            if result.certificate is not None:
-                self._certify(sender, result.certificate, out)
+            qc = result.certificate
+            if qc is not None:
+                out.append(Certified(qc, bitmap_weight(qc.signers, self.chain.epoch.weights)))
+                self._take_certificate(sender, qc, out, formed=True)
         elif type(result) is Conflict:
             self._accuse(double_vote(result.first, result.second), out, tell=True)
         elif type(result) is RejectedVote and result.reason != "late":
@@ -380,10 +386,6 @@ class Validator(Replica):
             evidence = tc_rule(vote, self._broken[vote.block])
             if evidence is not None:
                 self._accuse(evidence, out, tell=True)
-
-    def _certify(self, sender: ValidatorId, qc: QC, out: list[Effect]) -> None:
-        out.append(Certified(qc, bitmap_weight(qc.signers, self.chain.epoch.weights)))
-        self._take_certificate(sender, qc, out, formed=True)
 
     # Timeouts
 

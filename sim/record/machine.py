@@ -16,12 +16,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sim.compiled.finder import core
+
 try:
     import fcntl
 except ImportError:  # no advisory locks here: a run without DONE cannot be told from a dead one
     fcntl = None  # type: ignore[assignment]
 
-_SOURCES = (".py", ".csv", ".json")
 _SOURCES = (".py", ".csv", ".json")
 _PACKAGES = (
     "simpy",
@@ -66,11 +67,12 @@ def versions() -> dict[str, str]:
 
 
 def platform_facts() -> dict[str, Any]:
-    """Operating system, architecture, processors and memory."""
+    """Operating system, architecture, processors, memory; how the validators' code runs."""
     return {
         "system": platform.system(),
         "release": platform.release(),
         "machine": platform.machine(),
+        "core": core(),
         "implementation": platform.python_implementation(),
         "processor": _processor(),
         "processors": os.cpu_count(),

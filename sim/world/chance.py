@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-MASK = (1 << 64) - 1
-_GOLDEN = 0x9E3779B97F4A7C15
-_M1 = 0xBF58476D1CE4E5B9
-_M2 = 0x94D049BB133111EB
+MASK: Final = 0xFFFFFFFFFFFFFFFF
+_GOLDEN: Final = 0x9E3779B97F4A7C15
+_M1: Final = 0xBF58476D1CE4E5B9
+_M2: Final = 0x94D049BB133111EB
 _MULTIPLIER_1, _MULTIPLIER_2 = np.uint64(_M1), np.uint64(_M2)
 _SHIFT_27, _SHIFT_30, _SHIFT_31 = np.uint64(27), np.uint64(30), np.uint64(31)
 
-U64 = NDArray[np.uint64]
-I64 = NDArray[np.int64]
+U64: TypeAlias = NDArray[np.uint64]
+I64: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +100,9 @@ def mix_array(key: int, a: NDArray[Any], b: NDArray[Any] | int = 0) -> U64:
         return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
 
 
-TABLE_BITS = 12
+TABLE_BITS: Final = 12
 """A quantile table has 2**12 + 1 entries: 4,096 equal-probability cells."""
-_FRACTION_BITS = 16
+_FRACTION_BITS: Final = 16
 
 
 def interpolate(table: list[int], bits: int) -> int:

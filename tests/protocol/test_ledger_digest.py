@@ -24,7 +24,7 @@ def changed(value: object) -> object:
 def variants(value: object) -> list[object]:
     """Every value that differs from a nested state in one leaf, or lacks one tuple's last item."""
     if is_dataclass(value):
-        parts = {f.name: getattr(value, f.name) for f in fields(value)}
+        parts = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
         return [
             replace(value, **{name: other})  # type: ignore[type-var]
             for name, part in parts.items()

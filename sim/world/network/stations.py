@@ -9,10 +9,11 @@ past alone.
 from __future__ import annotations
 
 from heapq import heapify, heapreplace
+from typing import Final
 
-NS = 10**9
-PPM = 10**6
-GRID_NS = 100_000_000
+NS: Final = 1_000_000_000
+PPM: Final = 1_000_000
+GRID_NS: Final = 100_000_000
 """Cell of the simulated grid on which the lanes of a shared link measure each other."""
 SIZES_REMEMBERED = 1024
 RATES_REMEMBERED = 64

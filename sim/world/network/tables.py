@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,10 @@ from sim.world.network.jitter import FIXED_POINT_BITS, shape_table
 from sim.world.network.regions import Region, RegionGraph, region_graph
 
 PPB = 10**9
-_CELL_SHIFT = 64 - TABLE_BITS
-_FRACTION_BITS = 16
-_FRACTION_SHIFT = _CELL_SHIFT - _FRACTION_BITS
-_FRACTION_MASK = (1 << _FRACTION_BITS) - 1
+_CELL_SHIFT: Final = 64 - TABLE_BITS
+_FRACTION_BITS: Final = 16
+_FRACTION_SHIFT: Final = _CELL_SHIFT - _FRACTION_BITS
+_FRACTION_MASK: Final = (1 << _FRACTION_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +144,10 @@ def tables_of(
     """Turn a region graph into tables, rows in node order; see `build_tables`."""
     names = tuple(graph.nodes)
     index = {name: i for i, name in enumerate(names)}
-    shape = np.array(shape_table(), np.int64)
-    median = np.zeros((len(names), len(names)), np.int64)
-    spread = np.zeros_like(median)
-    loss = np.full_like(median, _checked_loss("loss", loss_ppb))
+    shape: I64 = np.array(shape_table(), np.int64)
+    median: I64 = np.zeros((len(names), len(names)), np.int64)
+    spread: I64 = np.zeros_like(median)
+    loss: I64 = np.full_like(median, _checked_loss("loss", loss_ppb))
     for a, b, edge in graph.edges(data=True):
         p50_ns, p99_ns = int(edge["rtt_p50_ns"]), int(edge["rtt_p99_ns"])
         light_ns = int(edge["light_rtt_ns"])

@@ -147,6 +147,27 @@ def verify(
     return verify_run(run)
 
 
+@app.command(epilog="Example: creto-sim report results/smoke/latest")
+@guarded
+def report(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Where to; default: into the run."),
+    ] = None,
+) -> None:
+    """Write a run as one HTML page: verdict, figures, what is modelled, how to repeat it.
+
+    The page needs no network and no scripts. Needs the extra `report`.
+    """
+    from sim.record.runs import open_run
+    from sim.study.report import write_report
+
+    print(write_report(open_run(run), out))
+
+
 @app.command(epilog="Example: creto-sim bench --agents 10000 --agents 1000000")
 @guarded
 def bench(

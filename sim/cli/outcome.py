@@ -71,7 +71,8 @@ def _failed(error: Exception) -> int:
         where = f"{error.filename}: " if error.filename else ""
         complain(f"creto-sim: {where}{error.strerror or error}")
         return USAGE if isinstance(error, FileNotFoundError | IsADirectoryError) else INTERNAL
-    if type(error).__name__ == "RunError":
+    missing_extra = isinstance(error, ModuleNotFoundError) and "creto-sim[" in str(error)
+    if missing_extra or type(error).__name__ == "RunError":
         complain(f"creto-sim: {error}")
         return USAGE
     import traceback

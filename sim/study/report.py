@@ -1,0 +1,241 @@
+"""One HTML file that tells a run: verdict first, figures, what is modelled, how to repeat it.
+
+Owns what stands in a report and in which order; the page is `report.html.j2`. The file is whole in
+itself: no scripts, no network, figures as SVG that take the page's colours, light and dark.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sim.record.runs import Run, RunError
+from sim.record.store import write_text
+from sim.record.summary import METRICS
+from sim.scenario.load import load_scenario
+from sim.scenario.model import Scenario
+from sim.study import figures
+
+NAME = "report.html"
+HEADLINES = (
+    "messages_delivered",
+    "transactions_committed",
+    "blocks_committed",
+    "epochs",
+    "commit_latency_p99_ns",
+    "delivery_latency_p99_ns",
+    "longest_commit_gap_ns",
+    "level_max",
+)
+_MAP = Path(__file__).parents[1] / "README.md"
+_BIASES = "## Modelled, abstracted, left out"
+_UNITS = {metric.name: metric.unit for metric in METRICS}
+_MEANINGS = {metric.name: metric.meaning for metric in METRICS}
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A headline figure as text, with the spread over replicates where there are several."""
+
+    name: str
+    value: str
+    meaning: str
+    spread: str = ""
+
+
+def write_report(run: Run, out: Path | None = None) -> Path:
+    """Write the report of a run that has ended and return its path; into the run unless `out`.
+
+    RunError: it has no summary yet. ModuleNotFoundError: matplotlib or Jinja is missing, with what
+    to install.
+    """
+    page = render(run)
+    path = run.path / NAME if out is None else out
+    write_text(path, page)
+    return path
+
+
+def render(run: Run) -> str:
+    """Return the report as one HTML page."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("reports need Jinja: pip install 'creto-sim[report]'") from error
+    environment = Environment(
+        loader=PackageLoader("sim.study", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(content(run))
+
+
+def content(run: Run) -> dict[str, Any]:
+    """Return what the page shows, by the names that its template uses."""
+    summary = run.summary
+    run = Run(run.path.resolve(), run.manifest)
+    scenario = load_scenario(run.path / "scenario.yaml")
+    places = [(entry["point"], entry["replicate"]) for entry in summary["replicates"]]
+    if not places:
+        raise RunError(f"{run.path.name}: no replicate has ended, the run is {run.state}")
+    point, replicate = places[0]
+    data = figures.RunData(run, scenario, point, replicate)
+    drawn = [figure for draw in figures.ALL if (figure := draw(data)) is not None]
+    manifest = run.manifest
+    return {
+        "title": scenario.title,
+        "question": scenario.question,
+        "state": run.state,
+        "verdict": run.verdict if run.state == "complete" else run.state,
+        "evidence": [_line(text) for text in summary["evidence"]],
+        "first_evidence": [_line(text) for text in summary["replicates"][0]["evidence"]],
+        "tiles": _tiles(summary["replicates"], point),
+        "of": f"replicate {replicate}" + (f" of point {point}" if len(run.settings) > 1 else ""),
+        "replicates": len(places),
+        "figures": [figures.svg(figure) for figure in drawn],
+        "points": _points(run, summary["replicates"]),
+        "headlines": [name.removesuffix("_ns").replace("_", " ") for name in HEADLINES],
+        "busiest": _busiest(data),
+        "faults": _faults(data),
+        "violations": _violations(data),
+        "metrics": _metrics(summary["replicates"][0]["metrics"]),
+        "biases": biases(),
+        "facts": _facts(scenario, run),
+        "command": " ".join(manifest["command"]),
+        "digest": run.digest or "none: the run did not end",
+        "seed": scenario.seed,
+        "versions": sorted(manifest["versions"].items()),
+        "scenario": run.scenario_text,
+        "name": f"{run.path.parent.name}/{run.path.name}",
+    }
+
+
+def quantity(name: str, value: float | None) -> str:
+    """Format a metric with its unit, for people."""
+    if value is None:
+        return "nothing to measure"
+    unit = _UNITS.get(name, "count")
+    if unit == "ns":
+        for scale, word in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+            if abs(value) >= scale:
+                return f"{value / scale:.4g} {word}"
+        return f"{value:.0f} ns"
+    if unit == "bytes":
+        for scale, word in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+            if abs(value) >= scale:
+                return f"{value / scale:.4g} {word}"
+        return f"{value:.0f} B"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def _line(text: str) -> tuple[str, str, str]:
+    """Split a line of evidence into outcome, expectation and what was found."""
+    outcome, _, rest = text.partition(": ")
+    expectation, _, found = rest.partition(": ")
+    return outcome, expectation, found
+
+
+def _tiles(entries: Sequence[dict[str, Any]], point: int) -> list[Tile]:
+    chosen = [entry["metrics"] for entry in entries if entry["point"] == point]
+    tiles = []
+    for name in HEADLINES:
+        values = [m[name] for m in chosen if m.get(name) is not None]
+        if not values or not any(values):
+            continue
+        spread = ""
+        if len(values) > 1:
+            low, high = quantity(name, min(values)), quantity(name, max(values))
+            spread = f"mean of {len(values)} replicates, {low} to {high}"
+        label = name.removesuffix("_ns").replace("_", " ")
+        tiles.append(Tile(label, quantity(name, fmean(values)), _MEANINGS[name], spread))
+    return tiles
+
+
+def _points(run: Run, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row a point of a sweep, or a replicate where nothing is swept."""
+    if len(entries) < 2:
+        return []
+    rows = []
+    settings = run.settings
+    for point in sorted({entry["point"] for entry in entries}):
+        of = [entry for entry in entries if entry["point"] == point]
+        verdicts = [entry["verdict"] for entry in of]
+        figures_of = {
+            name: [e["metrics"][name] for e in of if e["metrics"].get(name) is not None]
+            for name in HEADLINES
+        }
+        rows.append(
+            {
+                "point": ", ".join(f"{k} = {v}" for k, v in settings[point]) or "all",
+                "met": f"{verdicts.count('met')} of {len(verdicts)}",
+                "values": [
+                    (quantity(n, fmean(v)), f"{quantity(n, min(v))} to {quantity(n, max(v))}")
+                    if v
+                    else ("-", "")
+                    for n, v in figures_of.items()
+                ],
+            }
+        )
+    return rows
+
+
+def _busiest(data: figures.RunData) -> list[dict[str, Any]]:
+    if not data.has("stations"):
+        return []
+    return list(figures.utilisation(data).iter_rows(named=True))
+
+
+def _faults(data: figures.RunData) -> list[tuple[str, str, str, int]]:
+    """Return (what, when it began, when it ended, on how many nodes) by fault and attack."""
+    if not data.has("faults"):
+        return []
+    rows = data.table("faults").sort("time_ns").collect()
+    found = []
+    for (source, index), group in rows.group_by(["source", "index"], maintain_order=True):
+        begun = [t for t, e in zip(group["time_ns"], group["event"], strict=True) if e == "begin"]
+        ended = [t for t, e in zip(group["time_ns"], group["event"], strict=True) if e == "end"]
+        nodes = group["node"].n_unique()
+        first = f"{min(begun) / 1e9:g} s" if begun else ""
+        last = f"{max(ended) / 1e9:g} s" if ended else "end of the run"
+        found.append((f"{group['kind'][0]} ({source} {index})", first, last, nodes))
+    return found
+
+
+def _violations(data: figures.RunData) -> list[dict[str, Any]]:
+    if not data.has("violations"):
+        return []
+    return data.table("violations").collect().to_dicts()
+
+
+def _metrics(values: dict[str, int | None]) -> list[tuple[str, str, str]]:
+    return [(name, quantity(name, values[name]), _MEANINGS.get(name, "")) for name in values]
+
+
+def biases() -> tuple[list[str], list[list[str]]]:
+    """Return heading and rows of the table of what is modelled, from the map of the sources."""
+    text = _MAP.read_text(encoding="utf-8")
+    section = text[text.index(_BIASES) :].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    plain = [[re.sub(r"`([^`]*)`", r"\1", cell) for cell in row] for row in rows]
+    return plain[0], plain[2:]
+
+
+def _facts(scenario: Scenario, run: Run) -> list[tuple[str, str]]:
+    agents = scenario.agents
+    facts = [
+        ("simulated time", f"{scenario.duration_ns / 1e9:g} s"),
+        ("validators", f"{scenario.validators.count:,}"),
+        ("agents", f"{agents.count:,}" if agents is not None else "none"),
+        ("run", f"{run.path.parent.name}/{run.path.name}"),
+        ("detail", run.detail),
+    ]
+    taken = run.manifest.get("cpu_ns")
+    if taken is not None:
+        facts.append(("CPU time taken", f"{taken / 1e9:.1f} s"))
+    return facts

@@ -1,0 +1,223 @@
+"""The report: complete, self-contained, and legible in a real browser."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sim import load_scenario, run
+from sim.cli.main import main
+from sim.record.runs import Run, open_run
+from sim.study.figures import ALL, RunData, svg, utilisation
+from sim.study.report import biases, content, quantity, render, write_report
+
+SCENARIO = """\
+schema: creto-sim/1
+title: A <small> world
+question: Is everything in its report?
+duration: 8 s
+validators: {count: 7, placement: [aws:us-gov-west-1, az:usgovvirginia, aws:eu-central-1]}
+network: {bandwidth: 1 Gbit/s}
+consensus: {timer_base: 1 s, epoch_blocks: 6}
+agents:
+  count: 600
+  placement: [aws:us-gov-west-1, az:usgovvirginia, aws:eu-central-1]
+  workload:
+    messages: {arrivals: {kind: poisson, rate: 2 /s}}
+    transactions: {arrivals: {kind: poisson, rate: 0.2 /s}}
+    lookups: {by_id: {arrivals: {kind: poisson, rate: 0.2 /s}}}
+faults:
+  - {kind: crash, nodes: {ids: [6]}, at: 2 s, until: 4 s}
+  - {kind: slow_node, nodes: {ids: [2]}, at: 3 s, until: 6 s, factor: 2}
+adversaries:
+  - {kind: double_vote, nodes: {ids: [1]}, start: 1 s}
+expect:
+  - safety: held
+  - {metric: blocks_committed, at_least: 5}
+replicates: 2
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("report")
+    path = folder / "small.yaml"
+    path.write_text(SCENARIO)
+    outcome = run(load_scenario(path), folder / "results")
+    return open_run(outcome.path)
+
+
+def test_every_figure_is_drawn_and_takes_the_colours_of_the_page(finished: Run) -> None:
+    data = RunData(finished, load_scenario(finished.path / "scenario.yaml"))
+    for draw in ALL:
+        figure = draw(data)
+        assert figure is not None, draw.__name__
+        text = svg(figure)
+        assert text.startswith("<svg")
+        assert "currentColor" in text
+        assert "#010203" not in text
+        assert ", replicate 0" in text
+        assert svg(draw(data)) == text
+
+
+def test_utilisation_is_busy_time_over_capacity(finished: Run) -> None:
+    data = RunData(finished, load_scenario(finished.path / "scenario.yaml"))
+    rows = {(row["class"], row["lane"]): row for row in utilisation(data).iter_rows(named=True)}
+    stations = data.table("stations").collect()
+    ingress = stations.filter(class_ := stations["class"] == "ingress")
+    assert class_.any()
+    busy = ingress["busy_ns"].sum() / (4 * 7 * 8e9) * 100
+    assert rows["ingress", "agents"]["mean"] == pytest.approx(busy)
+    assert rows["ingress", "agents"]["largest"] == ingress["busy_ns"].max() / 4e9 * 100
+
+
+def test_the_page_says_what_the_run_says(finished: Run) -> None:
+    page = render(finished)
+    text = html.unescape(re.sub(r"<[^>]*>", " ", re.sub(r"<svg.*?</svg>", "", page, flags=re.S)))
+    assert "A <small> world" in text
+    assert "<small>" not in page
+    assert finished.digest is not None
+    for said in (
+        finished.digest,
+        "2 of 2",
+        "crash (fault 0)",
+        "double_vote (adversary 0)",
+        "safety held",
+        "government regions",
+        "aws:us-gov-west-1",
+        "mean of 2 replicates",
+    ):
+        assert said in text, said
+    for name, metric in finished.summary["replicates"][0]["metrics"].items():
+        assert f"{name}" in text
+        assert quantity(name, metric) in text
+
+
+def test_the_page_needs_nothing_from_outside(finished: Run) -> None:
+    page = render(finished)
+    assert "<script" not in page
+    assert not re.search(r"(?:src|href)=\"(?!#|data:)", page)
+    assert not re.search(r"url\((?!#)", page)
+    assert "@import" not in page
+
+
+def test_the_report_lies_in_the_run_and_is_small(finished: Run) -> None:
+    path = write_report(finished)
+    assert path == finished.path / "report.html"
+    assert path.stat().st_size < 5_000_000
+    assert content(finished)["state"] == "complete"
+
+
+def test_quantities_carry_their_unit() -> None:
+    assert quantity("commit_latency_p99_ns", 939_524_095) == "939.5 ms"
+    assert quantity("longest_commit_gap_ns", 12_000_000_000) == "12 s"
+    assert quantity("consensus_bytes", 33_229_065_267) == "33.23 GB"
+    assert quantity("blocks_committed", 1234) == "1,234"
+    assert quantity("blocks_committed", 12.5) == "12.5"
+    assert quantity("commit_latency_p99_ns", None) == "nothing to measure"
+
+
+def test_the_biases_are_those_of_the_map() -> None:
+    heading, rows = biases()
+    assert heading == ["part", "how", "bias"]
+    assert len(rows) > 10
+    assert all(len(row) == 3 and all(row) for row in rows)
+
+
+PROBE = """
+<script>
+const problems = [];
+const page = document.documentElement;
+if (page.scrollWidth > window.innerWidth + 1)
+  problems.push(`page is ${page.scrollWidth} wide in ${window.innerWidth}`);
+for (const svg of document.querySelectorAll('svg')) {
+  const frame = svg.getBoundingClientRect();
+  const texts = [...svg.querySelectorAll('text')].filter(t => t.textContent.trim());
+  const boxes = texts.map(t => t.getBoundingClientRect());
+  boxes.forEach((a, i) => {
+    if (a.left < frame.left - 1 || a.right > frame.right + 1 || a.top < frame.top - 1
+        || a.bottom > frame.bottom + 1)
+      problems.push(`clipped: ${texts[i].textContent.trim()}`);
+    for (let j = 0; j < i; j++) {
+      const b = boxes[j];
+      const x = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+      const y = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+      const least = Math.min(a.height, b.height, a.width, b.width);
+      if (x > 0.25 * least && y > 0.35 * least)
+        problems.push(`overlap: ${texts[i].textContent.trim()} / ${texts[j].textContent.trim()}`);
+    }
+  });
+}
+for (const tile of document.querySelectorAll('.tile, h1, td'))
+  if (tile.scrollWidth > tile.clientWidth + 1 && getComputedStyle(tile).display !== 'inline')
+    problems.push(`overflow: ${tile.textContent.trim()}`);
+const probe = document.createElement('pre');
+probe.id = 'probe';
+probe.textContent = JSON.stringify({
+  problems, figures: document.querySelectorAll('svg').length, width: window.innerWidth,
+  dark: matchMedia('(prefers-color-scheme: dark)').matches,
+  ink: getComputedStyle(document.body).color,
+});
+parent.document.body.append(probe);
+</script>
+"""
+QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280], ids=["phone", "desktop"])
+def test_nothing_is_clipped_or_overlaps_in_a_browser(
+    finished: Run, tmp_path: Path, width: int, dark: bool
+) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium here; .ci/run installs it")
+    page = tmp_path / "page.html"
+    # In a frame of that width: a window is never narrower than 500 px.
+    inner = html.escape(render(finished).replace("</body>", PROBE + "</body>"), quote=True)
+    frame = f'<iframe srcdoc="{inner}" style="width:{width}px;height:900px;border:0"></iframe>'
+    page.write_text(f'<!doctype html><meta charset="utf-8"><body>{frame}</body>')
+    scheme = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+    command = [browser, *QUIET, *scheme, "--window-size=1400,900"]
+    profile = f"--user-data-dir={tmp_path / 'profile'}"
+    ended = subprocess.run(
+        [*command, profile, "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=90, check=True,
+    )  # fmt: skip
+    found = re.search(r'<pre id="probe">(.*?)</pre>', ended.stdout, flags=re.S)
+    assert found is not None
+    seen = json.loads(html.unescape(found[1]))
+    assert seen["figures"] == len(ALL)
+    assert seen["width"] == width
+    assert seen["dark"] is dark
+    assert seen["ink"] == ("rgb(228, 231, 235)" if dark else "rgb(27, 31, 36)")
+    assert seen["problems"] == []
+
+
+def test_without_matplotlib_the_extra_is_named(
+    finished: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'creto-sim\[report\]'"):
+        render(finished)
+    monkeypatch.setattr(sys, "argv", ["creto-sim", "report", str(finished.path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "pip install 'creto-sim[report]'" in capsys.readouterr().err

@@ -55,6 +55,40 @@ Replicates = Annotated[
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Where results are kept.", file_okay=False)
 ]
+WorkerCount = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Processes for sweeps and replicates; 0: this one. Default: all cores that memory "
+        "allows.",
+        show_default=False,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Run on the Dask cluster of this scheduler instead (extra: cluster).",
+        show_default=False,
+    ),
+]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Wall-clock time of one replicate in a study: '10 min'. One that takes longer fails.",
+        show_default=False,
+    ),
+]
+Attempts = Annotated[
+    int, typer.Option(min=1, help="Workers that one replicate may cost before it has failed.")
+]
+Confidence = Annotated[float, typer.Option(min=0.5, max=0.9999, help="Of the intervals.")]
+MetricNames = Annotated[
+    list[str] | None,
+    typer.Option("--metric", metavar="NAME", help="Show this metric; may be repeated."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the path of the run only.")]
 
 
@@ -74,16 +108,61 @@ def run(
         ),
     ] = None,
     out: Out = Path("results"),
+    workers: WorkerCount = None,
+    scheduler: Scheduler = None,
+    time_limit: TimeLimit = None,
+    attempts: Attempts = 3,
     quiet: Quiet = False,
 ) -> int:
     """Run a scenario to its verdict.
 
     The path of the run is the first and the last line printed. Ctrl-C finishes the slice in hand
     and leaves a run that says so; a second Ctrl-C stops at once.
+
+    A sweep or several replicates run on all cores; datasets and digests are the same on any number
+    of workers. What ends early, by Ctrl-C or a kill, `creto-sim resume` takes up.
     """
     from sim.cli.running import run_scenario
+    from sim.cli.studying import workers_of
 
-    return run_scenario(scenario, set_ or [], seed, replicates, detail, out, quiet)
+    who = workers_of(workers, scheduler, time_limit, attempts)
+    return run_scenario(scenario, set_ or [], seed, replicates, detail, out, quiet, who)
+
+
+@app.command(epilog="Example: creto-sim resume results/million_agents/latest")
+@guarded
+def resume(
+    run: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="A run directory.", show_default=False)
+    ],
+    workers: WorkerCount = None,
+    scheduler: Scheduler = None,
+    time_limit: TimeLimit = None,
+    attempts: Attempts = 3,
+    quiet: Quiet = False,
+) -> int:
+    """Run what a run or a study that ended early still lacks.
+
+    Replicates that are whole are kept, once their tables give the digests that they state.
+    """
+    from sim.cli.studying import resume as resume_run
+    from sim.cli.studying import workers_of
+
+    return resume_run(run, workers_of(workers, scheduler, time_limit, attempts), quiet)
+
+
+@app.command(epilog="Example: creto-sim compare results/a/latest results/b/latest")
+@guarded
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A run or study.", show_default=False)],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+    metric: MetricNames = None,
+    confidence: Confidence = 0.95,
+) -> int:
+    """Compare two runs or studies of one seed: paired differences, point by point."""
+    from sim.cli.studying import compare_runs
+
+    return compare_runs(a, b, metric or [], confidence)
 
 
 @app.command(epilog="Example: creto-sim check scenarios/*.yaml")
@@ -106,12 +185,29 @@ def check(
 @app.command(epilog="Example: creto-sim show seven_nodes --set quorum.initial_level=1")
 @guarded
 def show(
-    scenario: ScenarioFile,
+    scenario: Annotated[
+        str,
+        typer.Argument(
+            metavar="SCENARIO|RUN",
+            help="A scenario, or the directory of a run or study.",
+            show_default=False,
+        ),
+    ],
     set_: Overrides = None,
     seed: Seed = None,
     replicates: Replicates = None,
+    metric: MetricNames = None,
+    confidence: Confidence = 0.95,
 ) -> int:
-    """Print a scenario as it will run: parents, overrides and defaults resolved."""
+    """Print a scenario as it will run: parents, overrides and defaults resolved.
+
+    Of a run or a study: what it came to, point by point, means with intervals.
+    """
+    path = Path(scenario)
+    if path.is_dir():
+        from sim.cli.studying import show_run
+
+        return show_run(path, metric or [], confidence)
     from sim.cli.looking import show_scenario
 
     return show_scenario(scenario, set_ or [], seed, replicates)

@@ -244,17 +244,21 @@ def simulate(world: World, duration_ns: int, stop: Stop, report: Callable[[int],
 def rare_collections() -> Iterator[None]:
     """Let Python look for reference cycles seldom: cores and deliveries make none.
 
-    What is built lives as long as the run and is set aside (`gc.freeze`).
+    What is built lives as long as the run and is set aside (`gc.freeze`), unless the process has
+    set its imports aside for good: then many runs are to come, and each one's world has to go.
     """
     before = gc.get_threshold()
     gc.collect()
-    gc.freeze()
+    alone = gc.get_freeze_count() == 0
+    if alone:
+        gc.freeze()
     gc.set_threshold(_COLLECT_EVERY, 20, 20)
     try:
         yield
     finally:
         gc.set_threshold(*before)
-        gc.unfreeze()
+        if alone:
+            gc.unfreeze()
 
 
 def _reporter(

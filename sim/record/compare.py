@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from sim.record.digests import TableDigest, digest_rows
-from sim.record.runs import Run
+from sim.record.runs import Run, RunError
 from sim.record.tables import table_of
 
 _PIECE = 1 << 18
@@ -116,7 +116,7 @@ def damaged_tables(
         try:
             rows = run.table(name, point=point, replicate=replicate).select(table.names)
             found = digest_rows(table, rows)
-        except (OSError, pl.exceptions.PolarsError):
+        except (OSError, RunError, pl.exceptions.PolarsError):
             wrong.append(TableDifference(point, replicate, name, digest.digest, UNREADABLE))
             continue
         if found != digest:

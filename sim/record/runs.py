@@ -423,7 +423,7 @@ class Run:
         path = self.path / "runs.parquet"
         if not path.exists():
             raise RunError(f"{self.path.name}: no runs.parquet yet, the run is {self.state}")
-        rows = pl.scan_parquet(path)
+        rows = _scan(path)
         if point is not None:
             rows = rows.filter(pl.col("point") == point)
         return rows if replicate is None else rows.filter(pl.col("replicate") == replicate)
@@ -432,14 +432,33 @@ class Run:
         folder = self.folder(point, replicate)
         whole = folder / f"{name}.parquet"
         if whole.is_dir():
-            return pl.concat([pl.scan_parquet(path) for path in sorted(whole.glob("*.parquet"))])
+            return pl.concat([_scan(path) for path in sorted(whole.glob("*.parquet"))])
         if whole.exists():
-            return pl.scan_parquet(whole)
+            return _scan(whole)
         parts = sorted((folder / PARTS).glob(f"{name}-*.parquet"))
         if not parts:
             return None
-        rows = pl.concat([pl.scan_parquet(path) for path in parts])
+        rows = pl.concat([_scan(path) for path in parts])
         return canonical(table_of(name), rows).lazy()
+
+
+_PARQUET = b"PAR1"
+"""First and last four bytes of every whole file (Apache Parquet, file format)."""
+
+
+def _scan(path: Path) -> pl.LazyFrame:
+    """Read a Parquet file lazily; RunError for one that was cut short or overwritten."""
+    with path.open("rb") as file:
+        ends = file.read(4)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 4))
+        ends += file.read(4)
+    if size < 12 or ends != 2 * _PARQUET:
+        raise RunError(
+            f"{'/'.join(path.parts[-3:])}: no whole Parquet file; other tables and replicates can "
+            "be read (name one: point=, replicate=), `creto-sim verify` lists what is damaged"
+        )
+    return pl.scan_parquet(path)
 
 
 def open_run(path: str | Path) -> Run:

@@ -118,7 +118,8 @@ def write_table(
             os.replace(written[0], path)
         elif written:
             os.replace(staging, path)
-        sync_folder(path.parent)
+        if written:
+            sync_folder(path.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return hasher.result()

@@ -28,8 +28,8 @@ from sim.protocol.types import PayloadRef
 from sim.record.machine import peak_memory_bytes
 from sim.record.recorder import NullRecorder
 from sim.scenario import agents as people
-from sim.scenario.checks import Safety
 from sim.scenario.adversaries import DelayProposals
+from sim.scenario.checks import Safety
 from sim.scenario.fields import Placement
 from sim.scenario.model import Consensus, LognormalStake, Network, Scenario, Validators, Workers
 from sim.scenario.selection import Random

@@ -113,13 +113,13 @@ class Supervisor(Generic[T, R]):
         try:
             while not stop():
                 self._give_out()
+                look()
                 if not self._running:
                     break
                 futures = [each.future for each in self._running]
                 wait(futures, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
                 self._collect()
                 self._end_overdue()
-                look()
         finally:
             self.account.wall_s = time.monotonic() - started
             for each in self._running:

@@ -249,7 +249,9 @@ def resume_study(
     replicate, and its tables give the digests that are stated there. All else runs again. Raises
     RunError where there is nothing to resume, or where other versions made it; and as `run_study`.
     """
-    run = open_run(path)
+    where = Path(path)
+    # `latest` will be pointed at the run again, so the run has to go by its own name.
+    run = open_run(where.parent / where.readlink() if where.is_symlink() else where)
     scenario = load_scenario(run.path / "scenario.yaml")
     if scenario.digest != run.manifest["scenario"]["digest"]:
         raise RunError(f"{run.path.name}: scenario.yaml is not the scenario of the manifest")

@@ -49,7 +49,7 @@ class Machine(RuleBasedStateMachine):
         reads=st.sampled_from(["nearest", "quorum"]),
         writes=st.sampled_from(["one", "quorum"]),
         lag_ms=st.sampled_from([0, 30, 500]),
-        lease_ms=st.sampled_from([0, 2_000]),
+        lease_ms=st.sampled_from([0, 300, 2_000]),
         replicas=st.integers(1, 4),
         seed=st.integers(0, 9),
     )
@@ -148,13 +148,17 @@ def test_long_histories(reads: str, writes: str) -> None:
             writes=writes,
             replicas=dice.choice([1, 2, 3, 3, 4]),
             lag_ms=dice.choice([0, 30, 500]),
-            lease_ms=dice.choice([0, 2_000]),
+            lease_ms=dice.choice([0, 300, 2_000]),
             seed=seed,
         )
         one.populate()
         for _ in range(200):
             act(one, dice)
             one.check()
+        one.recover_all()
+        one.wait(5_000)
+        one.read(IDENTS[0], 0, 0)
+        assert one.registry.pending_writes() == 0
         seen.update(one.registry.counts)
     wanted = ["found", "not_registered", "lease_ended", "host_down", "re_homed", "left", "renewed"]
     wanted += ["no_quorum"] if "quorum" in (reads, writes) else []

@@ -144,9 +144,10 @@ class AgentRegistry:
     ) -> Receipt:
         """Register an agent through its home gateway, or replace its record.
 
-        Refused by the limits of the gateway and of the registry first.
+        Refused by the limits of the gateway and of the registry before anything else.
         """
         self._check(home, region, capability)
+        self._store.row_of(ident)
         self._advance(now_ns)
         verdict = self._meter.admit(home, now_ns)
         if verdict != ADMITTED:

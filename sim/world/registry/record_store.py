@@ -41,7 +41,9 @@ class RecordStore:
         return shard_of(self._shard_key, ident, len(self.by_shard))
 
     def row_of(self, ident: int) -> int:
-        """Return the row of an identity, or -1."""
+        """Return the row of an identity, or -1. Raises ValueError for what is none."""
+        if not 0 <= ident < 1 << 64:
+            raise ValueError(f"identity {ident} does not exist: 0 to 2**64 - 1")
         return int(kernels.row_of(self._columns, np.uint64(ident)))
 
     def record(self, row: int) -> Record | None:

@@ -102,6 +102,8 @@ class Replicas:
 
     def live(self, shard: int) -> list[int]:
         """Return the hosts of a shard that serve, in their order."""
+        if not self._down_since and not self._behind:
+            return list(self.hosts[shard])
         return [host for host in self.hosts[shard] if self.serves(shard, host)]
 
     def pending(self) -> int:

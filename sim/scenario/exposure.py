@@ -15,10 +15,10 @@ from sim.protocol.adaptive_quorum import LEVELS
 from sim.protocol.types import WeightTable
 from sim.protocol.weighted_voting import WeightParameters, weight_table
 from sim.scenario.adversaries import (
+    AdaptiveCorruption,
     DoubleVote,
     Equivocate,
     LevelThenSilence,
-    LongRange,
     Sleeper,
     Twins,
 )
@@ -27,9 +27,9 @@ from sim.scenario.model import EqualStake, ListedStake, Validators, Weights, Zip
 from sim.scenario.selection import ByStake, ByWeight, Heaviest, Ids, Lightest, Random, up_to_share
 
 _WHOLE = 1_000_000
-DOUBLE_SIGNERS = (Equivocate, DoubleVote, Twins, LevelThenSilence, Sleeper, LongRange)
+DOUBLE_SIGNERS = (Equivocate, DoubleVote, Twins)
 """Adversaries whose validators sign conflicting statements, so that their weight may count on both
-sides of a fork. (A silent one may not.)"""
+sides of a fork. (A silent one may not; who does so in old epochs only has no weight any more.)"""
 
 
 def safety_limit_ppm(level: int) -> int:
@@ -49,14 +49,28 @@ def byzantine_ppm(validators: Validators, weights: Weights, adversaries: Any, fa
 
     Amnesia makes a validator forget what it voted for, so it may vote twice in good faith.
     """
-    bad = [item.nodes for item in adversaries if isinstance(item, DOUBLE_SIGNERS)]
+    bad = [item.nodes for item in adversaries if _signs_twice(item)]
+    for item in adversaries:
+        members = named(item.nodes, validators, weights)
+        if isinstance(item, LevelThenSilence) and members is not None:
+            bad.append(Ids(ids=tuple(members[: item.provokers])))
     bad += [item.nodes for item in faults if isinstance(item, AmnesiaCrash)]
     return _least_share(validators, weights, bad)
 
 
+def _signs_twice(adversary: Any) -> bool:
+    if isinstance(adversary, Sleeper):
+        return adversary.then != "silent"
+    return isinstance(adversary, DOUBLE_SIGNERS)
+
+
 def unavailable_ppm(validators: Validators, weights: Weights, adversaries: Any, faults: Any) -> int:
     """Return the least share of the weight that is Byzantine, or down, to the end of the run."""
-    bad = [item.nodes for item in adversaries if item.end_ns is None]
+    bad = [
+        item.nodes
+        for item in adversaries
+        if item.end_ns is None and not isinstance(item, AdaptiveCorruption)
+    ]
     bad += [item.nodes for item in faults if isinstance(item, Crash) and item.until_ns is None]
     return _least_share(validators, weights, bad)
 

@@ -54,7 +54,7 @@ faults:
   - {kind: throttle, nodes: {by_weight: 2}, at: 1 s, bandwidth_left: 10 %}
   - {kind: partition, groups: [{regions: [moon]}], at: 1 s, until: 9 s, one_way: true, flap: 1 s}
 adversaries:
-  - {kind: delay_proposals, nodes: {region: moon}, amount: 200 ms}
+  - {kind: delay_proposals, nodes: {region: moon}, amount: 200 ms, start: 3 s}
   - {kind: equivocate, nodes: {random: 1}, when: {probability: 50 %}, end: 3 s}
 expect:
   - safety: held

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from sim.protocol.effects import EpochChanged, Send
 from sim.protocol.events import BlocksReceived, Event, MessageReceived
-from sim.protocol.messages import BlocksRequest, CertificateRequest
+from sim.protocol.messages import BlocksRequest, CertificateRequest, EpochProofMessage
 from sim.world.adversary import Edited
 from sim.world.adversary.twins import Copies, Sides
 
@@ -22,6 +23,8 @@ class LongRange(Copies):
     """
 
     kind: ClassVar[str] = "long_range"
+    shows: ClassVar[tuple[type[Any], ...]] = ()
+    """What they certify among themselves is of no epoch that anybody honest is in."""
 
     def __init__(self, key: int, victims: tuple[int, ...]) -> None:
         super().__init__(key)
@@ -41,3 +44,11 @@ class LongRange(Copies):
                 # The true history, told by a victim, must not reach the copies.
                 return []
         return super().see(me, event, now_ns)
+
+    def _of_the_second(self, me: int, effect: Edited, now_ns: int) -> list[Edited]:
+        out = super()._of_the_second(me, effect, now_ns)
+        if isinstance(effect, EpochChanged) and effect.epoch > 1:
+            # The strongest claim there is: a quorum of that epoch closed it with another block.
+            proof = self._second[me].chain.proofs[effect.epoch - 1]
+            out += [Send(victim, EpochProofMessage(proof)) for victim in self.sides(now_ns)[1]]
+        return out

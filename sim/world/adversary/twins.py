@@ -157,8 +157,11 @@ class Copies(Attack):
             said = self._said.setdefault((me, to), deque(maxlen=_SAID_KEPT))
             said.append(content)
 
+    shows: ClassVar[tuple[type[Any], ...]] = (Certified,)
+    """What is observed of second copies: their certificates are as real as any."""
+
     def _of_the_second(self, me: int, effect: Edited, now_ns: int) -> list[Edited]:
-        """Keep its timers, disk and questions apart; of what it shows, certificates are real."""
+        """Keep its timers, disk and questions apart."""
         if isinstance(effect, SetTimer):
             armed = (effect.timer_id, now_ns + effect.delay_ns)
             self._timers[me][effect.timer_id[2]] = armed
@@ -167,7 +170,7 @@ class Copies(Attack):
             return [effect._replace(request_id=effect.request_id + _SECOND_S)]
         if isinstance(effect, Persist):
             self._disk[me] = effect.state
-        return [effect] if isinstance(effect, Certified | Alarm) else []
+        return [effect] if isinstance(effect, self.shows) else []
 
 
 def _content(message: Message) -> object:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.world.chance import I64, U64, Chance, mix, mix_array
-from sim.world.kernels import aligned_rows, records
+from sim.world.kernels import aligned_rows, line_dtype, records
 from sim.world.network.regions import split_site
 from sim.world.network.tables import NetworkTables
 from sim.world.routing.parameters import (
@@ -41,24 +41,23 @@ ALWAYS_NS = -(1 << 62)
 """Start of a state that has always been."""
 SHORTLIST_FACTOR = 4
 """An iterative lookup remembers the 4k nearest nodes it has heard of."""
-SEEN_WORDS = 16
+SEEN_WORDS = 64
+"""Marks for positions drawn: 64 of each word."""
+MAX_REGIONS = 255
 CELL_NODES_BITS = 3
 """A cell of a prefix index holds 4 to 8 nodes on average: less than two cache lines of ids."""
 
-NODE_ROW = np.dtype(
-    [
-        ("ident", np.uint64),
-        ("since_ns", np.int64),
-        ("before_ns", np.int64),
-        ("access_ns", np.int64),
-        ("host", np.int32),
-        ("zone", np.int32),
-        ("region", np.int16),
-        ("site", np.int16),
-        ("up", np.uint8),
-        ("malice", np.uint8),
-    ],
-    align=True,
+NODE_ROW = line_dtype(
+    ("ident", np.uint64),
+    ("since_ns", np.int64),
+    ("before_ns", np.int64),
+    ("access_ns", np.int64),
+    ("host", np.int32),
+    ("zone", np.int32),
+    ("region", np.int16),
+    ("site", np.int16),
+    ("up", np.uint8),
+    ("malice", np.uint8),
 )
 """A node. `up` since `since_ns`; the state before that began at `before_ns`. `site` is its row in
 the network's tables; `access_ns` is paid on every message to or from it."""
@@ -150,6 +149,8 @@ class Bundle(NamedTuple):
     """Ids by position: rings one after another."""
     at: I32
     """Node at each position."""
+    region: NDArray[np.uint8]
+    """Region of each node once more: the choice of contacts reads many."""
     rings: Any
     """RING_ROW[rings]."""
     cells: I32
@@ -171,6 +172,7 @@ class Bundle(NamedTuple):
     seen: U64
     found: I64
     """Scratch: positions drawn."""
+    near: I64
     distance: U64
     heard: Any
     known: Any
@@ -248,6 +250,8 @@ def build(
     if parameters.kind == HIERARCHICAL:
         zones = _fill_zones(node, host_zone, np.asarray(host_site), network)
     regions = max(_site_regions(network)) + 1
+    if regions > MAX_REGIONS:
+        raise ValueError(f"routing: {regions} regions; at most {MAX_REGIONS}")
     positions, rings, cells = _rings(node, regions, zones)
     node_of = np.empty(count, dtype=np.int32)
     node_of[order] = np.arange(count, dtype=np.int32)
@@ -258,6 +262,7 @@ def build(
         node=node,
         ids=node["ident"][positions],
         at=positions,
+        region=node["region"].astype(np.uint8),
         rings=rings,
         cells=cells,
         node_of=node_of,
@@ -270,6 +275,7 @@ def build(
         stamp=np.zeros(count, dtype=np.int64),
         seen=np.zeros(SEEN_WORDS, dtype=np.uint64),
         found=np.zeros(2 * MAX_K, dtype=np.int64),
+        near=np.zeros(2 * MAX_K + 1, dtype=np.int64),
         distance=np.zeros(2 * MAX_K, dtype=np.uint64),
         heard=records(np.zeros(SHORTLIST_FACTOR * k + 1, dtype=HEARD)),
         known=records(np.zeros(3 * MAX_K, dtype=HEARD)),

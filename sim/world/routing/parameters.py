@@ -48,8 +48,7 @@ class RoutingParameters:
     """Iterative: questions in flight."""
     disjoint_paths: int = 1
     proximity: bool = True
-    """Contacts of the own region are preferred, among 2k keyed ones, in the choice of a bucket's k.
-    """
+    """Those of the own region come first in the choice of a bucket's k among 2k draws."""
     rpc_timeout_ns: int = 500_000_000
     """After this a contact that did not answer is given up."""
     rpc_bytes: int = 96

@@ -221,14 +221,13 @@ class Paths:
         code = period << 18 | bucket[0] << 10 | kind << 8 | bucket[1]
         begun = mix(int(self.bundle.draw[CONTACT_DRAW]), self.ids[x], code)
         near = c.proximity and kind == WORLD and c.regions > 1
-        want = min(2 * k, len(here)) if near else k
         drawn: list[int] = []
-        for place in _places(begun, len(here), TRIES * k):
+        for draw, place in enumerate(_places(begun, len(here), TRIES * k)):
+            if len(drawn) >= k and draw >= (2 * k if near else k):
+                break
             node = here[place]
             if self.was_up(node, filled_ns) and node not in drawn:
                 drawn.append(node)
-                if len(drawn) == want:
-                    break
         if near:
             drawn.sort(key=lambda node: self.region[node] != self.region[x])
         return drawn[:k]

@@ -39,25 +39,28 @@ UNASKED, ASKED, ANSWERED, SILENT = range(4)
 
 
 @inlined
-def hear(B: Any, heard: int, distance: Any, node: int, depth: int) -> int:
-    """Add a node to the shortlist, sorted by distance, unless it is there; return its length."""
+def hear(B: Any, heard: int, place: int, distance: Any, node: int, depth: int) -> Any:
+    """Add a node to the shortlist, sorted by distance, unless it is there.
+
+    `place`: where to look from; nodes are heard of in order of distance. Return the shortlist's
+    length and the place of the node.
+    """
     rows = B.heard
-    i = heard
-    while i > 0 and rows[i - 1].distance > distance:
-        i -= 1
+    while place < heard and rows[place].distance < distance:
+        place += 1
     limit = SHORTLIST_FACTOR * B.constants[0].k
-    if i >= limit or (i > 0 and rows[i - 1].distance == distance):
-        return heard
+    if place >= limit or (place < heard and rows[place].distance == distance):
+        return heard, place
     heard = min(heard + 1, limit)
-    for j in range(heard - 1, i, -1):
+    for j in range(heard - 1, place, -1):
         rows[j] = rows[j - 1]
-    row = rows[i]
+    row = rows[place]
     row.distance = distance
     row.node = node
     row.status = UNASKED
     row.depth = depth
     row.arrive_ns = 0
-    return heard
+    return heard, place
 
 
 @inlined
@@ -121,12 +124,13 @@ def learn(
     else:
         count = known(B, y, key, outer, t_ns, c.k)
     count_answer(B, source, y, count)
+    place = 0
     for i in range(count):
         row = B.liars[i] if lies else B.known[i]
         node = row.node
         if node == source or (c.disjoint_paths > 1 and others(B, node, path)):
             continue
-        heard = hear(B, heard, row.distance, node, depth)
+        heard, place = hear(B, heard, place, row.distance, node, depth)
     return heard
 
 
@@ -194,6 +198,7 @@ def begin_ring(B: Any, source: int, key: Any, outer: int, t_ns: int, path: int, 
             kept += 1
     heard = kept
     count = known(B, source, key, outer, t_ns, c.k)
+    place = 0
     for i in range(count):
         row = B.known[i]
         if c.disjoint_paths > 1:
@@ -201,7 +206,7 @@ def begin_ring(B: Any, source: int, key: Any, outer: int, t_ns: int, path: int, 
                 mark(B, row.node, i % c.disjoint_paths)
             if i % c.disjoint_paths != path or others(B, row.node, path):
                 continue
-        heard = hear(B, heard, row.distance, row.node, 1)
+        heard, place = hear(B, heard, place, row.distance, row.node, 1)
     return heard
 
 

@@ -30,7 +30,10 @@ from sim.world.routing.tables.kernels import (
     colluders,
     digit_of,
     leading_zeros,
+    nearest,
+    node_at,
     ring_number,
+    seen_from,
     table_of,
 )
 from sim.world.routing.wire.kernels import (
@@ -66,14 +69,12 @@ def try_contacts(B: Any, x: int, count: int, key: Any, ident: int, number: int, 
     for i in range(count):
         B.distance[i] = B.ids[B.found[i]] ^ key
     for _ in range(count):
-        nearest = 0
+        best = 0
         for i in range(1, count):
-            if B.distance[i] < B.distance[nearest]:
-                nearest = i
-        if B.distance[nearest] == _TAKEN:
-            return NOBODY
-        B.distance[nearest] = _TAKEN
-        node = np.int64(B.at[B.found[nearest]])
+            if B.distance[i] < B.distance[best]:
+                best = i
+        B.distance[best] = _TAKEN
+        node = node_at(B, B.found[best])
         if c.disjoint_paths > 1 and others(B, node, path):
             continue
         if answers(B, node):
@@ -87,7 +88,7 @@ def try_contacts(B: Any, x: int, count: int, key: Any, ident: int, number: int, 
     return NOBODY
 
 
-@compiled
+@inlined
 def next_hop(
     B: Any, x: int, key: Any, outer: int, t_ns: int, ident: int, number: int, path: int
 ) -> Any:
@@ -101,7 +102,15 @@ def next_hop(
     while True:
         mine, wanted = digit_of(own, level, c.b), digit_of(key, level, c.b)
         for step in range(mine ^ wanted):
-            count = bucket_contacts(B, x, level, wanted ^ step, outer, table)
+            count, ring = bucket_contacts(B, x, level, wanted ^ step, outer, table)
+            if count == 0:
+                continue
+            facing = seen_from(own, key, level, c.b, wanted ^ step)
+            position = nearest(B, B.rings[ring], count, facing, (level + 1) * c.b)
+            node = node_at(B, position)
+            if (c.disjoint_paths == 1 or not others(B, node, path)) and answers(B, node):
+                move(B, x, node, ident, number)
+                return LATE if late(B) else node
             node = try_contacts(B, x, count, key, ident, number, path)
             if node != NOBODY:
                 return node
@@ -110,7 +119,7 @@ def next_hop(
             return NOBODY
 
 
-@compiled
+@inlined
 def run_path(
     B: Any, source: int, key: Any, goal: int, t_ns: int, ident: int, attempt: int, path: int
 ) -> None:

@@ -127,7 +127,9 @@ class PayloadReference:
         """Fix when each validator holds the batch; reserve its stations."""
         keys, links, root, uid = self.plane.keys, self.plane.links, batch.gateway, batch.uid
         others = [v for v in range(self.nodes) if v != root]
-        others.sort(key=lambda v: (mix(keys[draws.COPY_ORDER], uid, v) >> 36, v))
+        for last in range(self.nodes - 1, 1, -1):
+            place = draws.scaled(mix(keys[draws.COPY_ORDER], uid, last), last)
+            others[last - 1], others[place] = others[place], others[last - 1]
         batch.order = [root, *others]
         received = [NEVER] * self.nodes
         batch.sender, batch.depart_ns = [-1] * self.nodes, [NEVER] * self.nodes

@@ -14,18 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from numba import config as _numba_config
-from numba import njit
+from numba import njit as _njit
+from numba import types as _types
 
 config: Any = _numba_config
 """Numba fills its settings in when it is imported, where no type checker sees them."""
+njit: Any = _njit
+types: Any = _types
 _FOLDERS_KEPT = 3
 _WORLD = Path(__file__).resolve().parent
 
 
 def sources_digest() -> str:
-    """SHA-256 over the files that kernels are made of: agents, routing, registry, shared ones."""
+    """SHA-256 over the files that kernels are made of: agents, routing, registry and the shared."""
     whole = hashlib.sha256()
-    folders = [_WORLD / "agents", _WORLD / "registry", _WORLD / "routing"]
+    folders = [_WORLD / name for name in ("agents", "routing", "registry")]
     files = [*_WORLD.glob("*.py"), *(path for f in folders for path in f.rglob("*.py"))]
     for path in sorted(files):
         whole.update(path.relative_to(_WORLD).as_posix().encode())
@@ -57,15 +60,50 @@ def compiled_before() -> bool:
 
 
 def kept(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Return Numba's `njit` with `options`, its machine code kept in `cache_folder()`."""
+    """Return Numba's `njit` with `options`, its machine code kept in `cache_folder()`.
+
+    For kernels that Python calls; what only kernels call is `inner`.
+    """
     compile_with = njit(cache=True, **options)
 
     def decorate(function: Callable[..., Any]) -> Any:
         before = config.CACHE_DIR
         config.CACHE_DIR = _FOLDER
         try:
-            return compile_with(function)
+            return _one_form(compile_with(function))
         finally:
             config.CACHE_DIR = before
 
     return decorate
+
+
+def inner(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Return Numba's `njit` with `options` for functions that kernels call, which become part of
+    those: nothing of their own is kept, and nothing built that only Python would call.
+    """
+    compile_with = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
+    return lambda function: _one_form(compile_with(function))
+
+
+def _one_form(dispatcher: Any) -> Any:
+    """Let a kernel that calls this one pass any signed integer or constant as an int64.
+
+    Numba compiles a function anew for every constant that it is called with, and for every width
+    of an integer: a third of all compilation. Unsigned words keep their type, for hashes wrap.
+    """
+    if config.DISABLE_JIT:
+        return dispatcher
+    choose = dispatcher.get_call_template
+
+    def choose_wide(arguments: Any, keywords: Any) -> Any:
+        return choose(tuple(map(_widened, arguments)), keywords)
+
+    dispatcher.get_call_template = choose_wide
+    return dispatcher
+
+
+def _widened(kind: Any) -> Any:
+    plain = types.unliteral(kind)
+    if isinstance(plain, types.Integer) and plain.signed:
+        return types.int64
+    return plain

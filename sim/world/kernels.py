@@ -1,4 +1,4 @@
-"""Compiled kernels that several worlds share: keyed draws, ordering, c-server FIFO stations.
+"""Compiled kernels that several worlds share: keyed draws, tables, waiting lines and their order.
 
 Owns: what arrays cannot say and every stage needs. Each function is plain Python under `njit`, so
 `.py_func` is its interpreted twin; unsigned arithmetic stays in uint64 throughout.
@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sim.world.kernel_cache import kept
+from sim.world.kernel_cache import inner, kept
 
 I64 = NDArray[np.int64]
 
@@ -30,13 +30,14 @@ _ONE = np.uint64(1)
 _PPB = np.uint64(1_000_000_000)
 PPM = 1_000_000
 
-DIGITS = 512
-
 compiled = kept(_nrt=False)
-"""Compile without Numba's run time: kernels own no memory, and counting references to the arrays
-that they pass to one another took four fifths of their time."""
+"""Compile what Python calls, without Numba's run time: kernels own no memory, and counting
+references to the arrays that they pass to one another took four fifths of their time."""
 
-inlined = kept(_nrt=False, forceinline=True)
+passed = inner(_nrt=False)
+"""The same for what only kernels call."""
+
+inlined = inner(_nrt=False, forceinline=True)
 """The same, always inlined: for steps taken once a message that need much of the state."""
 
 
@@ -107,6 +108,9 @@ prefetch: Any = _no_prefetch if _settings.DISABLE_JIT else intrinsic(_prefetch)
 
 SLOT = (1 << 32) - 1
 """The part of a key that is a slot."""
+NOTE_SHIFT, TIME_SHIFT = 32, 36
+"""A key is (time - start of the slice) << 36 | note << 32 | slot; slices are below 2**27 ns."""
+NOTES = (1 << (TIME_SHIFT - NOTE_SHIFT)) - 1
 AHEAD = 48
 """How many turns of a loop ahead memory is asked for the row of `keys`."""
 AHEAD_TOO = 24
@@ -120,14 +124,17 @@ def ask_ahead(row: Any, keys: Any, i: int, count: int) -> None:
         prefetch(row, keys[i + AHEAD] & SLOT)
 
 
-@compiled
+@inlined
 def modulo64(bits: Any, modulus: Any) -> Any:
     """Remainder of 64 bits, as an int64."""
     return np.int64(bits % np.uint64(modulus))
 
 
-DUE = np.dtype([("time_ns", np.int64), ("slot", np.int64)], align=True)
-"""What happens when to which slot."""
+DUE = np.dtype(
+    [("time_ns", np.int64), ("slot", np.int32), ("station", np.uint16), ("note", np.uint16)],
+    align=True,
+)
+"""What happens when to which slot at which station. `note`: 0 to `NOTES`."""
 
 
 LINE_BYTES = 64
@@ -143,17 +150,20 @@ def records(array: NDArray[Any]) -> NDArray[Any]:
     return array.view(np.recarray) if _settings.DISABLE_JIT else array
 
 
-def line_dtype(*fields: tuple[str, type[np.generic]]) -> np.dtype[Any]:
-    """Return the record of `fields`, padded to one cache line. Raises ValueError if longer."""
+def line_dtype(*fields: tuple[str, type[np.generic]], itemsize: int = LINE_BYTES) -> np.dtype[Any]:
+    """Return the record of `fields`, padded to a cache line or a part of it that is a power of two.
+
+    Raises ValueError if longer.
+    """
     packed = np.dtype(list(fields), align=True)
-    if packed.itemsize > LINE_BYTES:
-        raise ValueError(f"record of {packed.itemsize} bytes, a cache line has {LINE_BYTES}")
+    if packed.itemsize > itemsize:
+        raise ValueError(f"record of {packed.itemsize} bytes, {itemsize} are allowed")
     names = list(packed.names or ())
     spec = {
         "names": names,
         "formats": [packed[name] for name in names],
         "offsets": [packed.fields[name][1] for name in names] if packed.fields else [],
-        "itemsize": LINE_BYTES,
+        "itemsize": itemsize,
     }
     return np.dtype(spec, align=True)  # type: ignore[call-overload]
 
@@ -173,6 +183,16 @@ class Lines(NamedTuple):
     size: I64
 
 
+class Order(NamedTuple):
+    """What is due in a slice, station by station, in order of service."""
+
+    keys: I64
+    first: I64
+    """By station: its first key; one more than stations."""
+    places: NDArray[np.int32]
+    """Room to count in."""
+
+
 class Table(NamedTuple):
     """Rows in use and free. `free[: left[0]]` is the stack of free slots."""
 
@@ -182,35 +202,46 @@ class Table(NamedTuple):
 
 
 @inlined
-def push(lines: Any, line: Any, time_ns: Any, slot: Any) -> None:
+def push(lines: Any, line: Any, time_ns: Any, slot: Any, station: Any, note: Any) -> None:
     """Append to a line; the caller has made room."""
     n = lines.size[line]
     entry = lines.due[line, n]
     entry.time_ns = time_ns
     entry.slot = slot
+    entry.station = station
+    entry.note = note
     lines.size[line] = n + 1
 
 
-@compiled
+@passed
 def take_due(lines: Any, line: int, t0: int, t1: int, keys: Any) -> int:
-    """Move what happens in (t0, t1] to `keys` as (time - t0) << 32 | slot; return how many."""
+    """Move what happens in (t0, t1] to `keys`, in no order; return how many."""
     due = 0
     kept = 0
     row = lines.due[line]
     for i in range(lines.size[line]):
-        t = row[i].time_ns
+        entry = row[i]
+        t = entry.time_ns
         if t <= t1:
-            keys[due] = ((t - t0) << 32) | row[i].slot
+            keys[due] = ((t - t0) << TIME_SHIFT) | (np.int64(entry.note) << NOTE_SHIFT) | entry.slot
             due += 1
         else:
-            row[kept].time_ns = t
-            row[kept].slot = row[i].slot
+            copy_entry(row, i, kept)
             kept += 1
     lines.size[line] = kept
     return due
 
 
-@compiled
+@inlined
+def copy_entry(row: Any, source: int, target: int) -> None:
+    """Move an entry of a line."""
+    row[target].time_ns = row[source].time_ns
+    row[target].slot = row[source].slot
+    row[target].station = row[source].station
+    row[target].note = row[source].note
+
+
+@passed
 def take_free(table: Any) -> int:
     """Take a free slot; the caller has made room."""
     left = table.left[0] - 1
@@ -218,240 +249,117 @@ def take_free(table: Any) -> int:
     return int(table.free[left])
 
 
-@compiled
+@passed
 def give_back(table: Any, slot: int) -> None:
     """Put a slot on the free stack."""
     table.free[table.left[0]] = slot
     table.left[0] += 1
 
 
-@compiled
-def sort_by_time(keys: Any, count: int, span_ns: int, spare: Any) -> None:
-    """Sort keys by their time, stably, in place: radix of 9 bits, as many as `span_ns` needs.
+@inlined
+def precedes(row: Any, a: Any, b: Any) -> Any:
+    """Say whether key `a` is served before key `b`: by (time, ident, attempt) of their rows."""
+    if a >> TIME_SHIFT != b >> TIME_SHIFT:
+        return a < b
+    one, other = row[a & SLOT], row[b & SLOT]
+    if one.ident != other.ident:
+        return one.ident < other.ident
+    return one.attempt < other.attempt
 
-    `spare` is overwritten; it holds `count` + DIGITS entries or more.
+
+@passed
+def order_keys(keys: Any, low: int, high: int, row: Any) -> None:
+    """Sort keys [low, high) into service order, in place: few, or nearly in order.
+
+    By insertion; where that moves much, by heap.
     """
-    if count < 48:
-        for i in range(1, count):
-            key = keys[i]
-            j = i - 1
-            while j >= 0 and keys[j] >> 32 > key >> 32:
-                keys[j + 1] = keys[j]
-                j -= 1
-            keys[j + 1] = key
-        return
-    places = spare[len(spare) - DIGITS :]
-    shift = 32
-    swapped = False
-    while span_ns > 0:
-        source, target = (spare, keys) if swapped else (keys, spare)
-        places[:] = 0
-        for i in range(count):
-            places[(source[i] >> shift) & (DIGITS - 1)] += 1
-        place = 0
-        for digit in range(DIGITS):
-            here = places[digit]
-            places[digit] = place
-            place += here
-        for i in range(count):
-            digit = (source[i] >> shift) & (DIGITS - 1)
-            target[places[digit]] = source[i]
-            places[digit] += 1
-        swapped = not swapped
-        shift += 9
-        span_ns >>= 9
-    if swapped:
-        for i in range(count):
-            keys[i] = spare[i]
+    moves = 16 * (high - low)
+    for i in range(low + 1, high):
+        key = keys[i]
+        j = i - 1
+        while j >= low and precedes(row, key, keys[j]):
+            keys[j + 1] = keys[j]
+            j -= 1
+        keys[j + 1] = key
+        moves -= i - j
+        if moves < 0:
+            heap_order(keys, low, high, row)
+            return
 
 
-@compiled
-def order_ties(keys: Any, count: int, row: Any) -> None:
-    """Order sorted keys of equal time by (ident, attempt) of their rows, in place.
+@passed
+def heap_order(keys: Any, low: int, high: int, row: Any) -> None:
+    """Sort keys [low, high) into service order, in place, whatever their order was.
 
-    Insertion sort: runs are short, or nearly in order because slots are handed out in order.
+    Source: R. W. Floyd, Algorithm 245, "Treesort 3", Communications of the ACM 7(12), 1964.
     """
-    i = 1
-    while i < count:
-        if keys[i] >> 32 != keys[i - 1] >> 32:
-            i += 1
-            continue
-        start = i - 1
-        while i < count and keys[i] >> 32 == keys[start] >> 32:
-            key = keys[i]
-            mine = row[key & SLOT]
-            j = i - 1
-            while j >= start:
-                other = row[keys[j] & SLOT]
-                if other.ident < mine.ident or (
-                    other.ident == mine.ident and other.attempt <= mine.attempt
-                ):
-                    break
-                keys[j + 1] = keys[j]
-                j -= 1
-            keys[j + 1] = key
-            i += 1
+    size = high - low
+    start = size // 2
+    while size > 1:
+        if start > 0:
+            start -= 1
+        else:
+            size -= 1
+            keys[low], keys[low + size] = keys[low + size], keys[low]
+        root = start
+        key = keys[low + root]
+        while 2 * root + 1 < size:
+            child = 2 * root + 1
+            if child + 1 < size and precedes(row, keys[low + child], keys[low + child + 1]):
+                child += 1
+            if not precedes(row, key, keys[low + child]):
+                break
+            keys[low + root] = keys[low + child]
+            root = child
+        keys[low + root] = key
 
 
-@kept()
-def take_ordered(lines: Any, line: int, row: Any, t0: int, t1: int, keys: Any, spare: Any) -> int:
-    """Put what is due in (t0, t1] into `keys` in service order: (time, ident, attempt)."""
-    count = take_due(lines, line, t0, t1, keys)
-    sort_by_time(keys, count, t1 - t0, spare)
-    order_ties(keys, count, row)
+@passed
+def take_by_station(
+    lines: Any, line: int, row: Any, t0: int, t1: int, stations: int, order: Any
+) -> int:
+    """Put what is due in (t0, t1] into `order`, station by station; return how much.
+
+    One pass over cells of (station, time), about one a key, then order inside them.
+    `order.places` has room for `stations` and for as many entries as the line has.
+    """
+    due, keys, places = lines.due[line], order.keys, order.places
+    shift = 0
+    while ((t1 - t0 - 1) >> shift) * stations > lines.size[line]:
+        shift += 1
+    each = ((t1 - t0 - 1) >> shift) + 1
+    cells = stations * each
+    for cell in range(cells):
+        places[cell] = 0
+    for i in range(lines.size[line]):
+        entry = due[i]
+        if entry.time_ns <= t1:
+            places[np.int64(entry.station) * each + ((entry.time_ns - t0 - 1) >> shift)] += 1
+    count = 0
+    for station in range(stations):
+        order.first[station] = count
+        for cell in range(station * each, (station + 1) * each):
+            here = places[cell]
+            places[cell] = count
+            count += here
+    order.first[stations] = count
+    kept = 0
+    for i in range(lines.size[line]):
+        entry = due[i]
+        t = entry.time_ns
+        if t <= t1:
+            cell = np.int64(entry.station) * each + ((t - t0 - 1) >> shift)
+            key = ((t - t0) << TIME_SHIFT) | (np.int64(entry.note) << NOTE_SHIFT) | entry.slot
+            keys[places[cell]] = key
+            places[cell] += 1
+        else:
+            copy_entry(due, i, kept)
+            kept += 1
+    lines.size[line] = kept
+    low = 0
+    for cell in range(cells):
+        high = places[cell]
+        if high - low > 1:
+            order_keys(keys, low, high, row)
+        low = high
     return count
-
-
-STATION = np.dtype(
-    [
-        ("servers", np.int64),
-        ("waiting", np.int64),
-        ("limit", np.int64),
-        ("factor_ppm", np.int64),
-        ("served", np.int64),
-        ("busy_ns", np.int64),
-        ("waited_ns", np.int64),
-        ("queue_max", np.int64),
-        ("dropped", np.int64),
-        ("head", np.int32),
-        ("tail", np.int32),
-    ],
-    align=True,
-)
-"""One c-server FIFO station; its line is linked through the jobs' `following`, oldest at `head`.
-A job is a row with ident, attempt, station, arrival_ns, work_ns, following and reason."""
-
-
-class Stations(NamedTuple):
-    """Stations of one class: state[S], and their servers' free times int64[S, c], each a heap."""
-
-    state: Any
-    free_ns: I64
-
-
-def idle_stations(count: int, servers: int, limit: int) -> Stations:
-    """Return `count` idle stations."""
-    state = records(np.zeros(count, dtype=STATION))
-    state["servers"], state["limit"], state["factor_ppm"] = servers, limit, PPM
-    state["head"] = state["tail"] = -1
-    return Stations(state, np.zeros((count, servers), dtype=np.int64))
-
-
-@inlined
-def begin(station: Any, free: Any, job: Any, start_ns: int) -> int:
-    """Start a job on the server that is free first; return its end."""
-    service = job.work_ns
-    if station.factor_ppm != PPM:
-        service = service * station.factor_ppm // PPM
-    service = max(1, service)
-    end = start_ns + service
-    size = len(free)
-    i = 0
-    while True:
-        child = 2 * i + 1
-        if child >= size:
-            break
-        if child + 1 < size and free[child + 1] < free[child]:
-            child += 1
-        if free[child] >= end:
-            break
-        free[i] = free[child]
-        i = child
-    free[i] = end
-    station.served += 1
-    station.busy_ns += service
-    station.waited_ns += start_ns - job.arrival_ns
-    return end
-
-
-@compiled
-def start_waiting(station: Any, free: Any, row: Any, upto_ns: int, lines: Any, ends: int) -> None:
-    """Start the waiting jobs of a station whose turn comes by `upto_ns`."""
-    while station.waiting > 0 and free[0] <= upto_ns:
-        slot = station.head
-        job = row[slot]
-        station.head = job.following
-        station.waiting -= 1
-        push(lines, ends, begin(station, free, job, max(free[0], job.arrival_ns)), slot)
-
-
-@inlined
-def offer(station: Any, free: Any, row: Any, slot: int, t: int, lines: Any, ends: int) -> bool:
-    """Let a job arrive at `t`: it starts, waits, or (False) is refused by a full line.
-
-    The end of what starts is pushed to line `ends`.
-    """
-    if station.waiting > 0:
-        start_waiting(station, free, row, t, lines, ends)
-    job = row[slot]
-    job.arrival_ns = t
-    waiting = station.waiting
-    if waiting == 0 and free[0] <= t:
-        push(lines, ends, begin(station, free, job, t), slot)
-        return True
-    station.queue_max = max(station.queue_max, waiting)
-    if waiting >= station.limit:
-        station.dropped += 1
-        return False
-    job.following = -1
-    if waiting == 0:
-        station.head = slot
-    else:
-        row[station.tail].following = slot
-    station.tail = slot
-    station.waiting = waiting + 1
-    return True
-
-
-@compiled
-def start_all_waiting(stations: Any, row: Any, upto_ns: int, lines: Any, ends: int) -> None:
-    """Start what can start by `upto_ns` at every station."""
-    for s in range(len(stations.state)):
-        if stations.state[s].waiting > 0:
-            start_waiting(stations.state[s], stations.free_ns[s], row, upto_ns, lines, ends)
-
-
-@compiled
-def station_pass(
-    keys: Any,
-    count: int,
-    t0: int,
-    t1: int,
-    stations: Any,
-    row: Any,
-    down: Any,
-    lines: Any,
-    route: Any,
-) -> None:
-    """Solve one class of stations for (t0, t1].
-
-    `keys`: arrivals in service order, (time - t0) << 32 | slot. `route`: (line of ends, line of
-    refused jobs, reason where the station is down, reason where its line is full). What starts by
-    t1 has its end pushed; refused jobs are pushed at their arrival with their `reason` set.
-    """
-    for i in range(count):
-        ask_ahead(row, keys, i, count)
-        slot = keys[i] & SLOT
-        t = t0 + (keys[i] >> 32)
-        s = row[slot].station
-        station = stations.state[s]
-        if down[s]:
-            station.dropped += 1
-            row[slot].reason = route[2]
-            push(lines, route[1], t, slot)
-        elif not offer(station, stations.free_ns[s], row, slot, t, lines, route[0]):
-            row[slot].reason = route[3]
-            push(lines, route[1], t, slot)
-    start_all_waiting(stations, row, t1, lines, route[0])
-
-
-@compiled
-def empty_station(station: Any, free: Any, row: Any, now_ns: int, lines: Any, gone: int) -> None:
-    """Push all that waits at a station to line `gone`, and free its servers."""
-    slot = station.head
-    for _ in range(station.waiting):
-        push(lines, gone, now_ns, slot)
-        slot = row[slot].following
-    station.dropped += station.waiting
-    station.waiting = 0
-    free[:] = now_ns

@@ -4,42 +4,68 @@ from __future__ import annotations
 
 import heapq
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from sim.world import kernels
+from sim.world.agents.kernels import bucket64
 from sim.world.agents.offered.kernels import alias_table
-from sim.world.agents.state import MESSAGE_ROW, line_block
+from sim.world.agents.state import MESSAGE_ROW, line_block, orders
+from sim.world.agents.stations.kernels import (
+    Ends,
+    Stations,
+    arrive,
+    idle_stations,
+    refused,
+    start_waiting,
+)
+from sim.world.agents.tables import bucket_of
 from sim.world.chance import interpolate, mix
 from sim.world.network.jitter import shape_table
 
-ENDS, LOST = 0, 1
-ROUTE = (ENDS, LOST, 7, 8)
+ENDS = 0
+
+
+@njit
+def solve_station(
+    keys: Any, t0: int, t1: int, stations: Any, row: Any, lines: Any, room: Any
+) -> int:
+    """Run one slice of one station; return how many ends of services `room` holds."""
+    station, free = stations.state[0], stations.free_ns[0]
+    ends = Ends(room, lines, ENDS, 0, t0, t1)
+    n = kernels.take_due(lines, ENDS, t0, t1, room)
+    for i in range(len(keys)):
+        slot, t = keys[i] & kernels.SLOT, t0 + (keys[i] >> kernels.TIME_SHIFT)
+        n = arrive(station, free, row, slot, t, 0, ends, n)
+        if n < 0:
+            n = refused(n)
+    return int(start_waiting(station, free, row, t1, ends, n))
 
 
 def serve(
     arrivals: list[int], works: list[int], servers: int, limit: int, cut_ns: tuple[int, ...]
-) -> tuple[list[int | None], kernels.Stations]:
+) -> tuple[list[int | None], Stations]:
     """Run jobs through one station in slices that end at `cut_ns`; return each job's end."""
     count = len(arrivals)
     row = np.zeros(count, dtype=MESSAGE_ROW)
     row["ident"], row["work_ns"] = np.arange(count), works
-    stations = kernels.idle_stations(1, servers, limit)
-    lines = line_block(2, count + 1)
-    down = np.zeros(1, dtype=np.uint8)
+    stations = idle_stations(1, servers, limit)
+    lines, room = line_block(1, count + 1), np.zeros(count + 1, dtype=np.int64)
+    shift, slots = kernels.TIME_SHIFT, kernels.SLOT
+    order = sorted(range(count), key=lambda i: (arrivals[i], i))
+    ends: list[int | None] = [None] * count
     t0 = 0
     for t1 in cut_ns:
-        keys = np.array(
-            sorted((t - t0) << 32 | i for i, t in enumerate(arrivals) if t0 < t <= t1), np.int64
-        )
-        kernels.station_pass(keys, len(keys), t0, t1, stations, row, down, lines, ROUTE)
+        keys = [(arrivals[i] - t0) << shift | i for i in order if t0 < arrivals[i] <= t1]
+        n = solve_station(np.array(keys, np.int64), t0, t1, stations, row, lines, room)
+        for key in room[:n].tolist():
+            ends[key & slots] = t0 + (key >> shift)
         t0 = t1
-    ends: list[int | None] = [None] * count
-    for entry in lines.due[ENDS, : lines.size[ENDS]]:
-        ends[int(entry["slot"])] = int(entry["time_ns"])
     return ends, stations
 
 
@@ -118,44 +144,75 @@ def test_mean_wait_meets_the_closed_form(servers: int, rho: float, law: str) -> 
 
 
 def _cuts(arrivals: np.ndarray) -> tuple[int, ...]:
-    """Slices below 2**31 ns, as keys demand, and one after the last end."""
-    end = int(arrivals[-1]) + 10**9
-    return (*range(10**8, end, 10**8), end)
+    """Slices of a grid cell, and some after the last arrival."""
+    return tuple(range(10**8, int(arrivals[-1]) + 10**9, 10**8))
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, database=None)
-@given(st.lists(st.integers(1, 10**8), min_size=1, max_size=300))
-def test_radix_sort_is_stable_and_right(times: list[int]) -> None:
-    keys = np.array([t << 32 | i for i, t in enumerate(times)], dtype=np.int64)
-    expected = sorted(keys.tolist(), key=lambda key: key >> 32)
-    for form in (kernels.sort_by_time, kernels.sort_by_time.py_func):
-        found = keys.copy()
-        form(found, len(found), 10**8, np.zeros(len(found) + kernels.DIGITS, dtype=np.int64))
-        assert found.tolist() == expected
+@njit
+def ordered(lines: Any, row: Any, t0: int, t1: int, stations: int, order: Any) -> int:
+    return int(kernels.take_by_station(lines, 0, row, t0, t1, stations, order))
 
 
-@settings(max_examples=60, derandomize=True, deadline=None, database=None)
-@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3), st.integers(0, 2)), max_size=40))
-def test_ties_go_by_ident_and_attempt(jobs: list[tuple[int, int, int]]) -> None:
+ENTRY = st.tuples(
+    # A few times, so that many coincide; then any.
+    st.one_of(st.integers(6, 9), st.integers(6, 10**8 + 50)),
+    st.integers(0, 2),
+    st.integers(0, 3),
+    st.integers(0, 2),
+)
+
+
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@given(st.lists(ENTRY, max_size=300), st.integers(0, 200))
+def test_what_is_due_comes_by_station_time_ident_and_attempt(
+    jobs: list[tuple[int, int, int, int]], together: int
+) -> None:
+    """`together` more jobs of one instant and station, youngest first, need the heap."""
+    jobs = jobs + [(7, 1, 10**6 - i, 0) for i in range(together)]
     row = np.zeros(len(jobs) + 1, dtype=MESSAGE_ROW)
-    for i, (_, ident, attempt) in enumerate(jobs):
-        row[i]["ident"], row[i]["attempt"] = ident, attempt
-    keys = np.array(sorted(job[0] << 32 | i for i, job in enumerate(jobs)), dtype=np.int64)
-    kernels.order_ties(keys, len(keys), row)
-    order = [jobs[key & kernels.SLOT] for key in keys.tolist()]
-    assert order == sorted(jobs)
+    lines = line_block(1, len(jobs) + 1)
+    for slot, (time_ns, station, ident, attempt) in enumerate(jobs):
+        row[slot]["ident"], row[slot]["attempt"] = ident, attempt
+        lines.due[0, slot] = (time_ns, slot, station, slot % 3)
+    lines.size[0] = len(jobs)
+    t0, t1 = 5, 10**8
+    order, _ = orders(3, len(jobs) + 1)
+    count = ordered(lines, row, t0, t1, 3, order)
+    found = [(job, job[0] <= t1) for job in jobs]
+    for station in range(3):
+        keys = order.keys[order.first[station] : order.first[station + 1]].tolist()
+        slots = [key & kernels.SLOT for key in keys]
+        assert [jobs[slot] for slot in slots] == sorted(
+            job for job, due in found if due and job[1] == station
+        )
+        for key, slot in zip(keys, slots, strict=True):
+            assert t0 + (key >> kernels.TIME_SHIFT) == jobs[slot][0]
+            assert (key >> kernels.NOTE_SHIFT) & kernels.NOTES == slot % 3
+    assert order.first[3] == count == sum(due for _, due in found)
+    left = [int(entry["slot"]) for entry in lines.due[0, : lines.size[0]]]
+    assert [jobs[slot] for slot in left] == [job for job, due in found if not due]
+
+
+@njit
+def hashed(key: Any, a: int, b: int) -> Any:
+    return kernels.mix64(key, a, b)
+
+
+@njit
+def interpolated(table: Any, bits: Any) -> Any:
+    return kernels.interpolate64(table, bits)
 
 
 @settings(max_examples=200, derandomize=True, deadline=None, database=None)
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**62), st.integers(0, 2**40))
 def test_compiled_hash_equals_chance(key: int, a: int, b: int) -> None:
-    bits = kernels.mix64(np.uint64(key), a, b)
+    bits = hashed(np.uint64(key), a, b)
     assert int(bits) == mix(key, a, b)
     with np.errstate(over="ignore"):
         # `np.uint64` of a Python integer: the interpreted twin, wrapping as C does.
         assert int(kernels.mix64.py_func(np.uint64(key), a, b)) == mix(key, a, b)
     shape = np.array(shape_table(), dtype=np.int64)
-    assert kernels.interpolate64(shape, np.uint64(bits)) == interpolate(shape.tolist(), int(bits))
+    assert interpolated(shape, np.uint64(bits)) == interpolate(shape.tolist(), int(bits))
 
 
 @settings(max_examples=30, derandomize=True, deadline=None, database=None)
@@ -171,12 +228,29 @@ def test_alias_table_holds_the_distribution(weights: list[int]) -> None:
     assert np.allclose(share / len(weights), probabilities, atol=1e-8)
 
 
+@njit
+def pushed(lines: Any, keys: Any) -> int:
+    for time_ns, slot in ((50, 1), (10, 2), (99, 3), (30, 4)):
+        kernels.push(lines, 1, time_ns, slot, 7, slot)
+    return int(kernels.take_due(lines, 1, 5, 50, keys))
+
+
 def test_lines_that_are_due_leave_in_place_what_is_not() -> None:
     lines = line_block(2, 8)
-    for time_ns, slot in ((50, 1), (10, 2), (99, 3), (30, 4)):
-        kernels.push(lines, 1, time_ns, slot)
     keys = np.zeros(8, dtype=np.int64)
-    assert kernels.take_due(lines, 1, 5, 50, keys) == 3
-    assert [(k >> 32, k & kernels.SLOT) for k in keys[:3].tolist()] == [(45, 1), (5, 2), (25, 4)]
+    assert pushed(lines, keys) == 3
+    found = [(k >> kernels.TIME_SHIFT, k & kernels.SLOT) for k in keys[:3].tolist()]
+    assert found == [(45, 1), (5, 2), (25, 4)]
     assert lines.size.tolist() == [0, 1]
-    assert tuple(lines.due[1, 0].tolist()) == (99, 3)
+    assert tuple(lines.due[1, 0].tolist()) == (99, 3, 7, 3)
+
+
+@njit
+def bucketed(value: int) -> int:
+    return int(bucket64(value))
+
+
+@pytest.mark.parametrize("top", range(62))
+def test_compiled_buckets_equal_plain_ones(top: int) -> None:
+    for value in (1 << top, (1 << top) - 1, (1 << top) + (1 << top >> 3) + 1):
+        assert bucketed(value) == bucket_of(value)

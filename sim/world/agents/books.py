@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.world.agents.kernels import take_latencies
 from sim.world.agents.kinds import DELIVERED, KINDS, STATIONS
 from sim.world.agents.state import (
     COLUMNS,
@@ -19,9 +20,11 @@ from sim.world.agents.state import (
     RETRIED_COLUMN,
     RETURNS,
     STORED_COLUMN,
+    Books,
     World,
 )
 from sim.world.agents.tables import (
+    BUCKETS,
     DELIVERED_OUTCOME,
     DROPPED,
     LATENCY,
@@ -67,10 +70,8 @@ class Ledger:
         both = books.traffic[kind, source, target, column]
         outcome, reason = _OUTCOME[column], _REASON[column]
         traffic.append(_rows(second, kind, source, target, outcome, reason, both[:, 0], both[:, 1]))
+        latency.append(self._met(books, second))
         books.traffic[:] = 0
-        met = np.nonzero(books.latency)
-        latency.append(_rows(second, *met, books.latency[met]))
-        books.latency[:] = 0
         for place, name in enumerate(STATIONS):
             state = getattr(world, name).state
             sums = [state[column] for column in STATION[3:]]
@@ -93,6 +94,15 @@ class Ledger:
         events.append(_rows(second, node, event, both[:, 0], both[:, 1]))
         books.registry[:] = 0
         self.second = second + 1
+
+    def _met(self, books: Books, second: int) -> I64:
+        """Take the latencies of a second out of the books."""
+        delivered = books.traffic[:, :, :, DELIVERED_COLUMN, 0]
+        room = min(int(delivered.sum()), int(np.count_nonzero(delivered)) * BUCKETS)
+        rows = np.empty((room, len(LATENCY)), dtype=np.int64)
+        count = take_latencies(books.latency, delivered, rows)
+        rows[:count, 0] = second
+        return rows[:count].copy() if count < room // 2 else rows[:count]
 
     def drain(self) -> Drained:
         """Hand out the rows of closed seconds and forget them."""

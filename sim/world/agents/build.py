@@ -34,10 +34,12 @@ from sim.world.agents.state import (
     World,
     empty_table,
     line_block,
+    orders,
 )
+from sim.world.agents.stations.kernels import idle_stations
 from sim.world.agents.tables import BUCKETS, LOOKUP_OUTCOMES, REGISTRY_EVENTS, SAMPLES
 from sim.world.chance import U64
-from sim.world.kernels import DIGITS, aligned_rows, idle_stations, records
+from sim.world.kernels import aligned_rows, records
 from sim.world.network.tables import NetworkTables
 from sim.world.registry import limits, placement
 
@@ -61,6 +63,7 @@ def build_world(
     cache_first = np.full(nodes, -1, dtype=np.int64)
     cache_first[list(p.gateways)] = np.arange(len(p.gateways), dtype=np.int64) * slots
     think, thinkers = _thinkers(p)
+    order, carried = orders(nodes, _FIRST_ROWS + nodes)
     return World(
         constants=_constants(p),
         draw=keys,
@@ -100,9 +103,11 @@ def build_world(
         down=np.zeros(nodes, dtype=np.uint8),
         credit_ns=np.zeros(nodes, dtype=np.int64),
         pairs=np.full((nodes, nodes), -1, dtype=np.int32),
-        near=np.zeros(0, dtype=np.int32),
-        keys=np.zeros(_FIRST_ROWS + nodes, dtype=np.int64),
-        spare=np.zeros(_FIRST_ROWS + nodes + DIGITS, dtype=np.int64),
+        sessions=line_block(1, 0),
+        horizon_ns=np.zeros(1, dtype=np.int64),
+        order=order,
+        carried=carried,
+        ends=np.zeros(_FIRST_ROWS + nodes, dtype=np.int64),
     )
 
 

@@ -22,7 +22,6 @@ from sim.world.agents.state import (
     ADMISSION,
     DELIVERED_COLUMN,
     DROPPED_COLUMN,
-    EGRESS,
     LOST,
 )
 from sim.world.agents.tables import BUCKETS, SUB_BITS
@@ -34,6 +33,7 @@ from sim.world.kernels import (
     interpolate64,
     jittered64,
     mix64,
+    passed,
     push,
     scaled64,
     take_free,
@@ -58,14 +58,25 @@ def book(traffic: Any, r: Any, column: int) -> None:
 def lose(m: Any, lines: Any, slot: int, t: int, reason: int) -> None:
     """End an attempt."""
     m.row[slot].reason = reason
-    push(lines, LOST, t, slot)
+    push(lines, LOST, t, slot, 0, 0)
 
 
 @inlined
 def bucket64(value: int) -> int:
-    """`tables.bucket_of`."""
+    """`tables.bucket_of`, its bit length by halving."""
+    top = value >> SUB_BITS
     shift = 0
-    while value >> (shift + SUB_BITS + 1) > 0:
+    if top >> 32 > 0:
+        shift = 32
+    if top >> (shift + 16) > 0:
+        shift += 16
+    if top >> (shift + 8) > 0:
+        shift += 8
+    if top >> (shift + 4) > 0:
+        shift += 4
+    if top >> (shift + 2) > 0:
+        shift += 2
+    if top >> (shift + 1) > 0:
         shift += 1
     return min((shift << SUB_BITS) + (value >> shift), BUCKETS - 1)
 
@@ -100,13 +111,13 @@ def finish(w: Any, slot: int, t: int, outcome: int) -> None:
     give_back(w.m, slot)
 
 
-@compiled
+@passed
 def think(people: Any, draw: Any, table: Any, thinkers: Any, agent: int, t: int) -> None:
     """Let a closed-loop agent begin to think at `t`."""
     number = int(people[agent].sequence)
     people[agent].sequence = number + 1
     wait = interpolate64(table, mix64(draw[THINK], agent, number)) * 1000
-    push(thinkers, 0, t + max(GRID_NS, wait), agent)
+    push(thinkers, 0, t + max(GRID_NS, wait), agent, 0, 0)
 
 
 @inlined
@@ -139,7 +150,7 @@ def send(w: Any, slot: int, t: int) -> None:
     """Start an attempt: over the access link to the gateway of this attempt."""
     r = w.m.row[slot]
     agent = w.people[r.source]
-    r.station = agent.secondary if r.attempt & 1 else agent.home
+    gateway = agent.secondary if r.attempt & 1 else agent.home
     r.sent_ns = t
     access = w.access[agent.access]
     if access.loss_ppb > 0:
@@ -150,20 +161,15 @@ def send(w: Any, slot: int, t: int) -> None:
     bits = mix64(w.draw[ACCESS_DELAY], r.ident, r.attempt)
     delay = jittered64(access.median_ns, access.spread_ns, w.links.shape, bits)
     r.entitled = t + delay < agent.lease_until_ns
-    push(w.lines, ADMISSION, t + delay, slot)
+    push(w.lines, ADMISSION, t + delay, slot, gateway, 0)
 
 
 @inlined
-def to_egress(m: Any, constants: Any, lines: Any, slot: int, t: int) -> None:
-    """Let a message arrive at the egress of its node."""
-    r, c = m.row[slot], constants[0]
-    r.work_ns = c.egress_work_ns + c.egress_per_kib_ns * r.size_bytes // 1024
-    push(lines, EGRESS, t, slot)
+def lost_on_link(links: Any, a: int, b: int, key: Any, ident: int, attempt: int) -> int:
+    """Give a link's verdict on a transmission: 0 passes, 1 lost, 2 blocked.
 
-
-@inlined
-def lost_on_link(links: Any, a: int, b: int, bits: Any) -> int:
-    """Give a link's verdict on a transmission: 0 passes, 1 lost, 2 blocked."""
+    `key`, `ident`, `attempt`: of the draw, which is made only where something may be lost.
+    """
     if links.special[a, b]:
         loss = links.loss_ppb[a, b]
     else:
@@ -172,7 +178,7 @@ def lost_on_link(links: Any, a: int, b: int, bits: Any) -> int:
         return 0
     if loss > PPB:
         return 2
-    return 1 if below64(bits, loss) else 0
+    return 1 if below64(mix64(key, ident, attempt), loss) else 0
 
 
 @inlined
@@ -181,3 +187,33 @@ def link_delay(links: Any, a: int, b: int, bits: Any) -> int:
     r, s = links.region[a], links.region[b]
     drawn = jittered64(links.median_ns[r, s], links.spread_ns[r, s], links.shape, bits)
     return drawn + links.extra_ns[a, b] if links.special[a, b] else drawn
+
+
+@compiled
+def take_latencies(latency: Any, delivered: Any, rows: Any) -> int:
+    """Move counts to `rows` as (.., kind, source, target, bucket, count); return how many.
+
+    `delivered`: messages by (kind, source, target), whose buckets add up to it.
+    `rows` has room for all of them.
+    """
+    count = 0
+    kinds, regions, _, buckets = latency.shape
+    for kind in range(kinds):
+        for source in range(regions):
+            for target in range(regions):
+                left = delivered[kind, source, target]
+                bucket = 0
+                while left > 0 and bucket < buckets:
+                    here = latency[kind, source, target, bucket]
+                    if here > 0:
+                        row = rows[count]
+                        row[1] = kind
+                        row[2] = source
+                        row[3] = target
+                        row[4] = bucket
+                        row[5] = here
+                        count += 1
+                        left -= here
+                        latency[kind, source, target, bucket] = 0
+                    bucket += 1
+    return count

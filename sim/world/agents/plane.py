@@ -28,26 +28,15 @@ from sim.world.agents.payload.book import PayloadBook
 from sim.world.agents.population import affine, bytes_per_agent, draw_population
 from sim.world.agents.replicas.hosts import Hosts
 from sim.world.agents.replicas.kernels import publish_pass, send_missed
-from sim.world.agents.stages.kernels import (
-    again_pass,
-    egress_pass,
-    ingress_pass,
-    offer_pass,
-    resolve_pass,
-    route_pass,
-    session_pass,
-    settle_pass,
-)
-from sim.world.agents.state import WRITES, bytes_of, fitted
+from sim.world.agents.stages.kernels import solve
+from sim.world.agents.state import WRITES, bytes_of, fitted, line_block
 from sim.world.agents.tables import Counters, Drained
-from sim.world.agents.transit.kernels import transit_pass
 from sim.world.agents.workload import Cell, Workload
 from sim.world.chance import I64, Chance, mix_array
-from sim.world.kernels import push
 from sim.world.network.tables import NetworkTables
 
-_NEAR_S = 4
-"""Seconds between two looks at all sessions for those that end soon."""
+_HORIZON_S = 32
+"""Seconds between two looks at all sessions for those that end soon: a look reads every row."""
 
 
 class AgentPlane:
@@ -70,7 +59,7 @@ class AgentPlane:
         self._factor_ppm = PPM
         self._cell = self._workload.cell(0, 0)
         self._cell_number = -1
-        self._near_until_ns = 0
+        self._horizon_ns = 0
         self._hosts = Hosts(parameters)
         self._toggles = parameters.sessions is not None
         self._start_loops()
@@ -103,37 +92,35 @@ class AgentPlane:
             self._cell = self._workload.cell(self._cell_number, self._factor_ppm)
         if t0 % SECOND_NS == 0:
             self._ledger.close_second(self._world, t0 // SECOND_NS - 1)
-        self._look_near(t0)
-        self._fit(self._cell)
-        world = self._world
-        offer_pass(world, self._cell, t0, t1)
-        again_pass(world, t0, t1)
-        ingress_pass(world, t0, t1)
-        route_pass(world, t0, t1)
-        self._payload.collect(world, t1)
-        resolve_pass(world, t0, t1)
-        transit_pass(world, t0, t1)
-        egress_pass(world, t0, t1)
-        if len(world.near):
-            session_pass(world, t1)
-        settle_pass(world)
+        self._look_ahead(t0)
+        self._fit(self._cell, t1)
+        solve(self._world, self._cell, t0, t1)
+        self._payload.collect(self._world, t1)
         self._now_ns = t1
         if t1 % GRID_NS == 0:
             self._publish()
 
-    def _look_near(self, t0: int) -> None:
-        """List the agents that may toggle within the next seconds: a scan of all, now and then."""
-        if self._toggles and t0 >= self._near_until_ns:
-            end_ns = (t0 // SECOND_NS + _NEAR_S) * SECOND_NS
+    def _look_ahead(self, t0: int) -> None:
+        """List the agents whose sessions toggle before the next look."""
+        if self._toggles and t0 >= self._horizon_ns:
+            end_ns = (t0 // SECOND_NS + _HORIZON_S) * SECOND_NS
             session = self._world.people["session"]
-            near = np.flatnonzero(session < (end_ns + 1) << 1).astype(np.int32)
-            self._world = self._world._replace(near=near)
-            self._near_until_ns = end_ns
+            near = np.flatnonzero(session < (end_ns + 1) << 1)
+            sessions = line_block(1, len(near))
+            sessions.due["slot"][0] = near
+            sessions.due["time_ns"][0] = session[near] >> 1
+            sessions.size[0] = len(near)
+            self._world.horizon_ns[0] = end_ns
+            self._world = self._world._replace(sessions=sessions)
+            self._horizon_ns = end_ns
 
-    def _fit(self, cell: Cell) -> None:
+    def _fit(self, cell: Cell, t1: int) -> None:
+        """Make room for what a slice to `t1` may add."""
         world = self._world
-        fresh = len(cell.time_ns) + int(world.thinkers.size[0]) + len(world.near)
-        released = int(world.people["stored"][world.near].sum())
+        near = world.sessions.due[0, : int(world.sessions.size[0])]
+        toggling = near["slot"][near["time_ns"] <= t1]
+        fresh = len(cell.time_ns) + int(world.thinkers.size[0]) + len(toggling)
+        released = int(world.people["stored"][toggling].sum()) if len(toggling) else 0
         self._world = fitted(world, fresh, self._payload.awaiting, released)
 
     def _publish(self) -> None:
@@ -151,8 +138,10 @@ class AgentPlane:
                 loops = self.parameters.agents * traffic.arrivals.share_ppm // PPM
                 agents = order.backward(np.arange(loops))
                 table = world.think_table.tolist()
-                for agent in agents.tolist():
-                    push(world.thinkers, 0, draws.think_ns(table, int(key), agent, 0), agent)
+                due = world.thinkers.due[0, :loops]
+                due["slot"] = agents
+                due["time_ns"] = [draws.think_ns(table, int(key), a, 0) for a in agents.tolist()]
+                world.thinkers.size[0] = loops
                 world.people["sequence"][agents] = 1
 
     # -- faults -------------------------------------------------------------------------------
@@ -165,11 +154,10 @@ class AgentPlane:
         match change:
             case NodeDown(node):
                 self._check(node)
-                self._fit(self._cell)
+                self._fit(self._cell, self._now_ns)
                 self._hosts.crashed(self._world, node, self._now_ns)
                 self._payload.crash(self._world, node, self._now_ns)
                 crash(self._world, node, self._now_ns)
-                settle_pass(self._world)
             case NodeUp(node):
                 self._check(node)
                 self._world.down[node] = 0
@@ -224,7 +212,7 @@ class AgentPlane:
             back += later.astype(np.int64)
         people["session"][struck] = back[struck] << 1
         self._toggles = True
-        self._near_until_ns = now_ns
+        self._horizon_ns = now_ns
 
     # -- transactions -------------------------------------------------------------------------
 

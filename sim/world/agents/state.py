@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.world.agents.kinds import DELIVERED
+from sim.world.agents.stations.kernels import Stations
 from sim.world.agents.tables import LOOKUPS
 from sim.world.chance import I64, U64
-from sim.world.kernels import DIGITS, DUE, Lines, Stations, Table, aligned_rows, line_dtype, records
+from sim.world.kernels import DUE, Lines, Order, Table, aligned_rows, line_dtype, records
 
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
@@ -37,17 +38,20 @@ COLUMNS = DROPPED_COLUMN + DELIVERED
     EGRESS,
     EGRESSED,
     LAST_MILE,
+    STORING,
     LOST,
     RETRIES,
     RETURNS,
-) = range(10)
-# Queries: on the way, service ends, will be noticed to have failed, refused in this slice.
-ASKING, SHARDED, FAILING, UNASKED = range(10, 14)
-# Batches: open (until their age closes them), closed, service ends, on the wire, .., lost.
-OPEN, UPLINK, UPLINKED, WIRE, DOWNLINKED, UNLINKED = range(14, 20)
+) = range(11)
+# Queries: on the way, service ends, will be noticed to have failed, lost in a crash.
+ASKING, SHARDED, FAILING, UNASKED = range(11, 15)
+# Batches: open (until their age closes them), closed, service ends, on the wire, .., crashed.
+OPEN, UPLINK, UPLINKED, WIRE, DOWNLINKED, UNLINKED = range(15, 21)
 # Queries again: what the registry wrote and is not yet in force; what waits for a quorum.
-WRITES, CONFIRMING = range(20, 22)
-LINES = 22
+WRITES, CONFIRMING = range(21, 23)
+# Registrations that ask to be let in, in the slice.
+LIMITING = 23
+LINES = 24
 
 MESSAGE_ROW = line_dtype(
     ("ident", np.int64),
@@ -69,8 +73,8 @@ MESSAGE_ROW = line_dtype(
     ("target_region", np.uint8),
     ("entitled", np.uint8),
 )
-"""A message under way, stored, or waiting for its commit. `station`: the gateway at which it is, or
-to which it is on its way. `following`: the next in a line, a waiters' list, a batch, a store.
+"""A message under way, stored, or waiting for its commit. `station`: the gateway that stores it.
+`following`: the next in a line, a waiters' list, a batch, a store.
 `home`, `secondary`: the receiver's. `entitled`: its sender's lease, as shown when it sends, lasts
 to its arrival."""
 
@@ -78,11 +82,12 @@ QUERY_ROW = line_dtype(
     ("ident", np.int64),
     ("arrival_ns", np.int64),
     ("asked_ns", np.int64),
-    ("work_ns", np.int64),
+    ("work_ns", np.int32),
     ("following", np.int32),
     ("entry", np.int32),
     ("key", np.int32),
     ("waiters", np.int32),
+    ("waiting", np.int32),
     ("station", np.uint16),
     ("gateway", np.uint16),
     ("home", np.uint16),
@@ -95,10 +100,10 @@ QUERY_ROW = line_dtype(
     ("live", np.uint8),
 )
 """A question to the registry. `station`: the coordinator. `entry`: row of the cache entry that
-points here, or -1. `waiters`: the newest message that waits for it, or -1. `home`, `secondary`: the
-answer, where agents move. `missed`: bitmap of the places in the shard's row whose copy of this
-write a blocked link held back. `live`: 1, or UNPUBLISHED when all that is left is to put its write
-in force."""
+points here, or -1. `waiters`: the newest of the `waiting` messages that wait for it, or -1.
+`home`, `secondary`: the answer, where agents move. `missed`: bitmap of the places in the shard's
+row whose copy of this write a blocked link held back. `live`: 1, or UNPUBLISHED when all that is
+left is to put its write in force."""
 UNPUBLISHED = 2
 
 RECORD_ROW = np.dtype(
@@ -128,7 +133,6 @@ BATCH_ROW = line_dtype(
     ("following", np.int32),
     ("members", np.int32),
     ("count", np.int32),
-    ("station", np.uint16),
     ("gateway", np.uint16),
     ("host", np.uint16),
     ("attempt", np.uint8),
@@ -295,10 +299,13 @@ class World(NamedTuple):
     """By node: the token bucket's theoretical arrival time."""
     pairs: I32
     """By gateway x nodes + next hop: the open batch, or -1."""
-    near: I32
-    """Agents whose session may toggle within the next seconds."""
-    keys: I64
-    spare: I64
+    sessions: Lines
+    """One line of agents: all whose session toggles before the horizon."""
+    horizon_ns: I64
+    order: Order
+    carried: Order
+    ends: I64
+    """Ends of services, and other keys that need no order."""
 
 
 def line_block(count: int, capacity: int) -> Lines:
@@ -349,23 +356,35 @@ def fitted(world: World, fresh: int, awaiting: int, released: int) -> World:
     # A message may raise the question that its sender moves, besides its own.
     questions = flight * (2 if int(world.constants[0]["re_home"]) else 1)
     m, q, b = grown(world.m, fresh), grown(world.q, questions), grown(world.b, flight)
-    lines, keys, books = world.lines, world.keys, world.books
+    lines, ends, books = world.lines, world.ends, world.books
     longest = max(flight + released, len(q.free), len(b.free), int(world.thinkers.size[0]))
+    order, carried = world.order, world.carried
     if lines.due.shape[1] < longest:
         lines = widened(lines, longest * 3 // 2)
-    if len(keys) < longest:
-        keys = np.zeros(longest * 3 // 2, dtype=np.int64)
+    if len(ends) < longest:
+        nodes = len(world.down)
+        ends = np.zeros(longest * 3 // 2, dtype=np.int64)
+        order, carried = orders(nodes, longest * 3 // 2)
     sampled = int(books.tally[0])
     if int(world.constants[0]["sample_ppm"]) and len(books.samples) - sampled < used + fresh:
         samples = np.zeros(((sampled + used + fresh) * 3 // 2, books.samples.shape[1]), np.int64)
         samples[:sampled] = books.samples[:sampled]
         books = books._replace(samples=samples)
-    new = (m, q, b, lines, keys, books)
-    old = (world.m, world.q, world.b, world.lines, world.keys, world.books)
+    new = (m, q, b, lines, ends, books)
+    old = (world.m, world.q, world.b, world.lines, world.ends, world.books)
     if all(x is y for x, y in zip(new, old, strict=True)):
         return world
-    spare = world.spare if keys is world.keys else np.zeros(len(keys) + DIGITS, dtype=np.int64)
-    return world._replace(m=m, q=q, b=b, lines=lines, keys=keys, spare=spare, books=books)
+    return world._replace(
+        m=m, q=q, b=b, lines=lines, ends=ends, order=order, carried=carried, books=books
+    )
+
+
+def orders(stations: int, capacity: int) -> tuple[Order, Order]:
+    """Return room to order `capacity` entries of two lines, by at most `stations`."""
+    places = np.zeros(2 * (capacity + stations), dtype=np.int32)
+    keys = [np.zeros(capacity, dtype=np.int64) for _ in range(2)]
+    first = [np.zeros(stations + 1, dtype=np.int64) for _ in range(2)]
+    return Order(keys[0], first[0], places), Order(keys[1], first[1], places)
 
 
 def bytes_of(*tables: Any) -> int:

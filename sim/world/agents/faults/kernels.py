@@ -10,6 +10,7 @@ from typing import Any
 from sim.world.agents.kinds import CRASH
 from sim.world.agents.replicas.kernels import crash_records
 from sim.world.agents.resolve.kernels import crash_resolve, fail
+from sim.world.agents.stages.kernels import settle_pass
 from sim.world.agents.state import (
     CONFIRMING,
     DOWNLINKED,
@@ -23,18 +24,19 @@ from sim.world.agents.state import (
     UNLINKED,
     UPLINKED,
 )
+from sim.world.agents.stations.kernels import empty_station
 from sim.world.agents.transit.kernels import lose_batch
-from sim.world.kernels import compiled, empty_station, push
+from sim.world.kernels import compiled, copy_entry, passed, push
 
 
 @compiled
 def crash(w: Any, node: int, now_ns: int) -> None:
-    """Lose what is located at a node that goes down after `now_ns`."""
+    """Lose what is located at a node that goes down after `now_ns`; retry or drop what was lost."""
     lines, m = w.lines, w.m.row
     w.down[node] = 1
-    w.ingress.state[node].dropped += take_located(lines, INGRESSED, m, node, now_ns, LOST)
-    w.egress.state[node].dropped += take_located(lines, EGRESSED, m, node, now_ns, LOST)
-    take_located(lines, RESOLVED, m, node, now_ns, LOST)
+    w.ingress.state[node].dropped += take_located(lines, INGRESSED, node, now_ns, LOST)
+    w.egress.state[node].dropped += take_located(lines, EGRESSED, node, now_ns, LOST)
+    take_located(lines, RESOLVED, node, now_ns, LOST)
     empty_station(w.ingress.state[node], w.ingress.free_ns[node], m, now_ns, lines, LOST)
     empty_station(w.egress.state[node], w.egress.free_ns[node], m, now_ns, lines, LOST)
     for i in range(lines.size[LOST]):
@@ -43,37 +45,36 @@ def crash(w: Any, node: int, now_ns: int) -> None:
     crash_shard(w, node, now_ns)
     crash_resolve(w, node, now_ns, CRASH)
     crash_records(w, node, now_ns)
+    settle_pass(w)
 
 
-@compiled
-def take_located(lines: Any, line: int, row: Any, node: int, now_ns: int, gone: int) -> int:
+@passed
+def take_located(lines: Any, line: int, node: int, now_ns: int, gone: int) -> int:
     """Move what is at a node from a line to line `gone`; return how many."""
     kept = 0
     due = lines.due[line]
     count = lines.size[line]
     for i in range(count):
-        slot = due[i].slot
-        if row[slot].station == node:
-            push(lines, gone, now_ns, slot)
+        if due[i].station == node:
+            push(lines, gone, now_ns, due[i].slot, 0, 0)
         else:
-            due[kept].time_ns = due[i].time_ns
-            due[kept].slot = slot
+            copy_entry(due, i, kept)
             kept += 1
     lines.size[line] = kept
     return count - kept
 
 
-@compiled
+@passed
 def crash_batches(w: Any, node: int, now_ns: int) -> None:
     """Lose the batches that are open, wait or are served at a node's links."""
     lines, b = w.lines, w.b.row
-    take_located(lines, OPEN, b, node, now_ns, UNLINKED)
+    take_located(lines, OPEN, node, now_ns, UNLINKED)
     for i in range(lines.size[UNLINKED]):
         batch = b[lines.due[UNLINKED, i].slot]
         w.pairs[batch.gateway, batch.host] = -1
     up, down = w.uplink.state[node], w.downlink.state[node]
-    up.dropped += take_located(lines, UPLINKED, b, node, now_ns, UNLINKED)
-    down.dropped += take_located(lines, DOWNLINKED, b, node, now_ns, UNLINKED)
+    up.dropped += take_located(lines, UPLINKED, node, now_ns, UNLINKED)
+    down.dropped += take_located(lines, DOWNLINKED, node, now_ns, UNLINKED)
     empty_station(up, w.uplink.free_ns[node], b, now_ns, lines, UNLINKED)
     empty_station(down, w.downlink.free_ns[node], b, now_ns, lines, UNLINKED)
     for i in range(lines.size[UNLINKED]):
@@ -81,13 +82,13 @@ def crash_batches(w: Any, node: int, now_ns: int) -> None:
     lines.size[UNLINKED] = 0
 
 
-@compiled
+@passed
 def crash_shard(w: Any, node: int, now_ns: int) -> None:
     """Fail the queries that wait or are served at a crashed node's shard."""
     lines, q = w.lines, w.q.row
     station = w.shard.state[node]
-    station.dropped += take_located(lines, SHARDED, q, node, now_ns, UNASKED)
-    take_located(lines, CONFIRMING, q, node, now_ns, UNASKED)
+    station.dropped += take_located(lines, SHARDED, node, now_ns, UNASKED)
+    take_located(lines, CONFIRMING, node, now_ns, UNASKED)
     empty_station(station, w.shard.free_ns[node], q, now_ns, lines, UNASKED)
     for i in range(lines.size[UNASKED]):
         fail(w, lines.due[UNASKED, i].slot, now_ns)

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.protocol.types import PayloadRef
-from sim.world.agents.draws import COPY_DELAY
-from sim.world.agents.kernels import link_delay
+from sim.world.agents.draws import COPY_DELAY, jittered
 from sim.world.agents.kinds import NEVER, PPB, PPM
 from sim.world.agents.parameters import Dissemination
 from sim.world.agents.payload.kernels import (
@@ -22,17 +21,17 @@ from sim.world.agents.payload.kernels import (
     FIRST,
     GATEWAY,
     SIZE,
+    at_rate,
+    checking_ns,
     collect,
     commit_batches,
     copy_all,
-    copy_time,
     lose_open,
     revoke,
-    verify_time,
+    wire_ns,
 )
-from sim.world.agents.state import TRANSACTIONS, World
-from sim.world.chance import I64
-from sim.world.kernels import mix64
+from sim.world.agents.state import TRANSACTIONS, Links, World
+from sim.world.chance import I64, mix
 
 _FIRST_ROWS = 256
 _FEW_ROWS = 1024
@@ -227,20 +226,18 @@ class PayloadBook:
         me, them = links.region[validator], links.region
         round_trip = links.median_ns[me, them] + links.median_ns[them, me]
         holder = int(np.argmin(np.where(able, round_trip, NEVER)))
-        key, lanes, size, n = world.draw[COPY_DELAY], self._lanes, ref.size_bytes, self._nodes
+        key, lanes, size, n = int(world.draw[COPY_DELAY]), self._lanes, ref.size_bytes, self._nodes
         uid = ref.gateway << 40 | ref.first
-        # Dispatchers hand back Python integers: the bits must be unsigned again.
-        asking = np.uint64(mix64(key, uid, n + validator))
-        answering = np.uint64(mix64(key, uid, 2 * n + validator))
-        at = now_ns + link_delay(links, validator, holder, asking)
+        at = now_ns + _delay_ns(links, validator, holder, mix(key, uid, n + validator))
         at = max(at, int(self._pull_up_ns[holder]))
-        at += copy_time(lanes, holder, lanes.uplink_bps, size)
+        at += at_rate(wire_ns(lanes.uplink_bps, size), int(lanes.links_ppm[holder]))
         self._pull_up_ns[holder] = at
-        at += link_delay(links, holder, validator, answering)
+        at += _delay_ns(links, holder, validator, mix(key, uid, 2 * n + validator))
         at = max(at, int(self._pull_down_ns[validator]))
-        at += copy_time(lanes, validator, lanes.downlink_bps, size)
+        at += at_rate(wire_ns(lanes.downlink_bps, size), int(lanes.links_ppm[validator]))
         self._pull_down_ns[validator] = at
-        held = int(at + verify_time(lanes, validator, ref.tx_count))
+        checking = checking_ns(lanes.verify_ns, lanes.workers, ref.tx_count)
+        held = at + at_rate(checking, int(lanes.service_ppm[validator]))
         self.version += 1
         if row is not None:
             self._held[row, validator] = held
@@ -309,3 +306,11 @@ class PayloadBook:
     def memory_bytes(self) -> int:
         columns = (self._batch, self._held, self._depart, self._sender, self._handed)
         return sum(column.nbytes for column in columns)
+
+
+def _delay_ns(links: Links, a: int, b: int, bits: int) -> int:
+    """Draw the delay of a transmission, as `kernels.link_delay` does."""
+    r, s = links.region[a], links.region[b]
+    median_ns, spread_ns = int(links.median_ns[r, s]), int(links.spread_ns[r, s])
+    drawn = jittered(median_ns, spread_ns, links.shape.tolist(), bits)
+    return drawn + (int(links.extra_ns[a, b]) if links.special[a, b] else 0)

@@ -15,12 +15,10 @@ from sim.world.agents.kinds import CRASH, DELIVERED, NEVER, PPM
 from sim.world.agents.state import TRANSACTIONS
 from sim.world.agents.transit.kernels import NS_BITS, wire_bytes
 from sim.world.kernel_cache import kept
-from sim.world.kernels import SLOT, compiled, mix64, sort_by_time
+from sim.world.kernels import compiled, inlined, mix64, passed, scaled64
 
 CLOSED, GATEWAY, FIRST, COUNT, SIZE, HEAD = range(6)
 """Columns of a closed batch."""
-ORDER_SHIFT, ORDER_SPAN = np.uint64(36), 1 << 28
-"""Validators are ordered by the first 28 bits of their draw, then by index."""
 
 
 @compiled
@@ -34,7 +32,7 @@ def collect(w: Any, o: Any, closed: Any, t1: int) -> int:
     for i in range(lines.size[TRANSACTIONS]):
         slot, t = lines.due[TRANSACTIONS, i].slot, lines.due[TRANSACTIONS, i].time_ns
         r = w.m.row[slot]
-        node = r.station
+        node = lines.due[TRANSACTIONS, i].station
         if o.items[node] > 0 and o.opened_ns[node] + o.age_ns < t:
             count = close(o, node, o.opened_ns[node] + o.age_ns, closed, count)
         if o.items[node] == 0:
@@ -54,7 +52,7 @@ def collect(w: Any, o: Any, closed: Any, t1: int) -> int:
     return count
 
 
-@compiled
+@passed
 def close(o: Any, node: int, t: int, closed: Any, count: int) -> int:
     """Close a gateway's batch at `t`: its range is fixed now."""
     row = closed[count]
@@ -69,57 +67,78 @@ def close(o: Any, node: int, t: int, closed: Any, count: int) -> int:
     return count + 1
 
 
-@compiled
-def copy_time(s: Any, node: int, bps: int, size: int) -> int:
-    """Time a node's link needs for a batch."""
-    return max(1, (size * NS_BITS + bps - 1) // bps * s.links_ppm[node] // PPM)
+def wire_ns(bps: int, size: int) -> int:
+    """Time an unthrottled link needs for a batch."""
+    return (size * NS_BITS + bps - 1) // bps
 
 
-@compiled
-def verify_time(s: Any, node: int, count: int) -> int:
-    """Time a node's workers need for a batch's signatures."""
-    whole = (count + s.workers - 1) // s.workers * s.verify_ns
-    return max(1, whole * s.service_ppm[node] // PPM)
+def checking_ns(verify_ns: int, workers: int, count: int) -> int:
+    """Time unthrottled workers need for a batch's signatures."""
+    return (count + workers - 1) // workers * verify_ns
 
 
-@compiled
+def at_rate(whole_ns: int, ppm: int) -> int:
+    """Time of a piece of work at `ppm` / 10**6 of its length."""
+    return max(1, whole_ns * ppm // PPM)
+
+
+_wire_ns, _checking_ns, _at_rate = inlined(wire_ns), inlined(checking_ns), inlined(at_rate)
+
+
+@inlined
+def shuffle(key: Any, uid: int, root: int, order: Any, nodes: int) -> None:
+    """Fill `order` with the validators, `root` first, the others in a keyed order.
+
+    Source: R. A. Fisher and F. Yates' shuffle in place: R. Durstenfeld, Algorithm 235,
+    Communications of the ACM 7(7), 1964.
+    """
+    order[0] = root
+    place = 1
+    for v in range(nodes):
+        if v != root:
+            order[place] = v
+            place += 1
+    for last in range(nodes - 1, 1, -1):
+        other = 1 + scaled64(mix64(key, uid, last), last)
+        order[last], order[other] = order[other], order[last]
+
+
+@passed
 def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before: Any) -> None:
     """Fix when each validator holds a closed batch; reserve the stations of its lane.
 
     `held`, `depart` (ns) and `sender` (node), by validator, are filled; NEVER where no copy comes,
     sender -1 where none is sent. `before`: `held` of the gateway's batch before, or NEVERs.
     """
-    nodes = len(held)
-    root, count, size = batch[GATEWAY], batch[COUNT], batch[SIZE]
+    nodes, order = len(held), w.ends
+    root, size = batch[GATEWAY], batch[SIZE]
     uid = (root << 40) | batch[FIRST]
-    order = w.keys
-    for v in range(nodes):
-        rank = ORDER_SPAN + np.int64(mix64(w.draw[COPY_ORDER], uid, v) >> ORDER_SHIFT)
-        # The sort is stable: equal ranks go by validator.
-        order[v] = ((0 if v == root else rank) << 32) | v
-        held[v] = NEVER
-        depart[v] = NEVER
-        sender[v] = -1
-    sort_by_time(order, nodes, 2 * ORDER_SPAN, w.spare)
+    up_ns, down_ns = _wire_ns(s.uplink_bps, size), _wire_ns(s.downlink_bps, size)
+    check_ns = _checking_ns(s.verify_ns, s.workers, batch[COUNT])
+    shuffle(w.draw[COPY_ORDER], uid, root, order, nodes)
+    held[:] = NEVER
+    depart[:] = NEVER
+    sender[:] = -1
     held[root] = batch[CLOSED]
     for place in range(1, nodes):
-        v = order[place] & SLOT
-        u = order[(place - 1) // s.fanout] & SLOT if s.fanout > 0 else root
+        v = order[place]
+        u = order[(place - 1) // s.fanout] if s.fanout > 0 else root
         if held[u] == NEVER:
             continue
-        leave = max(held[u], s.up_free_ns[u]) + copy_time(s, u, s.uplink_bps, size)
+        leave = max(held[u], s.up_free_ns[u]) + _at_rate(up_ns, s.links_ppm[u])
         s.up_free_ns[u] = leave
         depart[v] = leave
         sender[v] = u
-        if lost_on_link(w.links, u, v, mix64(w.draw[COPY_LOSS], uid, v)) != 0 or w.down[v]:
+        if lost_on_link(w.links, u, v, w.draw[COPY_LOSS], uid, v) != 0 or w.down[v]:
             continue
         arrive = leave + link_delay(w.links, u, v, mix64(w.draw[COPY_DELAY], uid, v))
-        held[v] = max(arrive, s.down_free_ns[v]) + copy_time(s, v, s.downlink_bps, size)
+        held[v] = max(arrive, s.down_free_ns[v]) + _at_rate(down_ns, s.links_ppm[v])
         s.down_free_ns[v] = held[v]
     for v in range(nodes):
         if held[v] != NEVER:
-            s.verify_free_ns[v] = max(held[v], s.verify_free_ns[v]) + verify_time(s, v, count)
-            held[v] = s.verify_free_ns[v]
+            done = max(held[v], s.verify_free_ns[v]) + _at_rate(check_ns, s.service_ppm[v])
+            s.verify_free_ns[v] = done
+            held[v] = done
         if before[v] != NEVER and held[v] < before[v]:
             held[v] = before[v]
 

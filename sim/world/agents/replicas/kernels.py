@@ -15,13 +15,16 @@ from sim.world.agents.state import EVERYONE, WRITES
 from sim.world.agents.tables import LOST_WRITE, RE_HOMED, STALE
 from sim.world.kernels import (
     SLOT,
+    TIME_SHIFT,
     compiled,
+    copy_entry,
     give_back,
     inlined,
     jittered64,
     mix64,
+    passed,
     scaled64,
-    take_ordered,
+    take_by_station,
 )
 from sim.world.registry.kernels import coordinator_of, quorum_wait
 
@@ -53,7 +56,7 @@ def blocked(links: Any, a: int, b: int) -> bool:
     return links.special[a, b] != 0 and links.loss_ppb[a, b] > PPB
 
 
-@compiled
+@passed
 def wait_for_quorum(w: Any, query: int) -> int:
     """Return how long a coordinator waits for its quorum, -1 if it never meets.
 
@@ -81,7 +84,7 @@ def wait_for_quorum(w: Any, query: int) -> int:
     return int(quorum_wait(trips[replicas:], others, replicas // 2))
 
 
-@compiled
+@passed
 def has_newest(w: Any, agent: int, node: int, t: int) -> bool:
     """Say whether a node has the newest version of a record at `t`."""
     record, links = w.registry.records[agent], w.links
@@ -98,7 +101,7 @@ def has_newest(w: Any, agent: int, node: int, t: int) -> bool:
     return bool(t >= record.written_ns + w.constants[0].replication_lag_ns + wire)
 
 
-@compiled
+@passed
 def read(w: Any, query: int, t: int, wait: int) -> None:
     """Answer where an agent is with the newest version that a witness has at `t`."""
     r, c = w.q.row[query], w.constants[0]
@@ -122,7 +125,7 @@ def read(w: Any, query: int, t: int, wait: int) -> None:
     r.home, r.secondary = record.before_home, record.before_secondary
 
 
-@compiled
+@passed
 def missed_copies(w: Any, key: int, node: int) -> int:
     """Return a bitmap of the places in a shard's row to which no copy leaves `node` now."""
     missed = 0
@@ -134,7 +137,7 @@ def missed_copies(w: Any, key: int, node: int) -> int:
     return missed
 
 
-@compiled
+@passed
 def successor(w: Any, region: int, gateway: int, left: int) -> int:
     """Return the next secondary of an agent that moves: `population.Neighbours.after`."""
     registry = w.registry
@@ -155,11 +158,11 @@ def successor(w: Any, region: int, gateway: int, left: int) -> int:
 @compiled
 def publish_pass(w: Any, boundary_ns: int) -> None:
     """Put in force what was written in the grid cell that ends now, in the order of time."""
-    c, keys, lines, row = w.constants[0], w.keys, w.lines, w.q.row
+    c, o, row = w.constants[0], w.order, w.q.row
     start_ns = boundary_ns - GRID_NS
-    count = take_ordered(lines, WRITES, row, start_ns, boundary_ns, keys, w.spare)
+    count = take_by_station(w.lines, WRITES, row, start_ns, boundary_ns, 1, o)
     for i in range(count):
-        query, t = keys[i] & SLOT, start_ns + (keys[i] >> 32)
+        query, t = o.keys[i] & SLOT, start_ns + (o.keys[i] >> TIME_SHIFT)
         r = row[query]
         agent = w.people[r.key]
         if c.recorded:
@@ -184,7 +187,7 @@ def publish_pass(w: Any, boundary_ns: int) -> None:
             give_back(w.q, query)
 
 
-@compiled
+@passed
 def alone(w: Any, key: int, node: int, time_ns: int, missed: int, now_ns: int) -> bool:
     """Say whether no copy of a write has left `node`: it waits, or every link is blocked."""
     others = 0
@@ -197,7 +200,7 @@ def alone(w: Any, key: int, node: int, time_ns: int, missed: int, now_ns: int) -
     return bool(time_ns + w.constants[0].replication_lag_ns > now_ns or (missed & others) == others)
 
 
-@compiled
+@passed
 def crash_records(w: Any, node: int, now_ns: int) -> None:
     """Lose the writes of a node that goes down which no other replica was sent."""
     if w.registry.hosts.shape[1] == 1:
@@ -215,8 +218,7 @@ def crash_records(w: Any, node: int, now_ns: int) -> None:
                 r.live = 0
                 give_back(w.q, query)
         else:
-            due[kept].time_ns = t
-            due[kept].slot = query
+            copy_entry(due, i, kept)
             kept += 1
     lines.size[WRITES] = kept
     for key in range(len(w.registry.records)):
@@ -248,7 +250,7 @@ def send_missed(w: Any) -> None:
             record.missed = still_missed(w, key, record.coordinator, record.missed)
 
 
-@compiled
+@passed
 def still_missed(w: Any, key: int, node: int, missed: int) -> int:
     """Return those of the places in `missed` to which the link is still blocked."""
     hosts = w.registry.hosts[row_of(w, key)]

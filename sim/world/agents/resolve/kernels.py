@@ -37,22 +37,24 @@ from sim.world.agents.state import (
     PENDING,
     RESOLVED,
     SHARDED,
-    UNASKED,
     UNPUBLISHED,
     WRITES,
 )
+from sim.world.agents.stations.kernels import Ends, arrive, refused, start_waiting
 from sim.world.agents.tables import FAILED_QUORUM, LIMITED, READ, ROUTE_FOUND, WRITE
 from sim.world.kernels import (
     AHEAD_TOO,
     SLOT,
+    TIME_SHIFT,
     ask_ahead,
-    compiled,
     give_back,
     inlined,
     mix64,
+    passed,
     prefetch,
     push,
     scaled64,
+    take_by_station,
     take_due,
     take_free,
 )
@@ -60,18 +62,18 @@ from sim.world.registry.kernels import admit_registration
 
 
 @inlined
-def ask_ahead_for_entry(w: Any, r: Any) -> None:
+def ask_ahead_for_entry(w: Any, r: Any, gateway: int) -> None:
     """Ask memory for the cache entry that a message will look at."""
     c = w.constants[0]
     if c.cache_slots > 0 and r.target >= 0:
         key = r.target + (c.agents if r.kind == LOOKUP_CAPABILITY else 0)
         place = scaled64(mix64(w.draw[CACHE], key, 0), c.cache_slots)
-        prefetch(w.cache, w.cache_first[r.station] + place)
+        prefetch(w.cache, w.cache_first[gateway] + place)
 
 
 @inlined
-def ask(w: Any, slot: int, t: int) -> None:
-    """Let a message at its gateway ask at `t`: from the cache, with others, or the registry."""
+def ask(w: Any, slot: int, gateway: int, t: int) -> None:
+    """Let a message at `gateway` ask at `t`: from the cache, with others, or the registry."""
     r, c = w.m.row[slot], w.constants[0]
     cached = r.kind not in (REGISTRATION, RENEWAL)
     key = r.target if cached else r.source
@@ -81,7 +83,7 @@ def ask(w: Any, slot: int, t: int) -> None:
     tally = w.books.tally
     tally[1] += 1
     if cached and c.cache_slots > 0:
-        entry = w.cache_first[r.station]
+        entry = w.cache_first[gateway]
         entry += scaled64(mix64(w.draw[CACHE], key, 0), c.cache_slots)
         known = w.cache[entry]
         # Who was told that its receiver has moved does not trust the cache.
@@ -92,13 +94,12 @@ def ask(w: Any, slot: int, t: int) -> None:
                 if pending:
                     wait_for(w.q, r, known.query, slot, t)
                 else:
-                    r.reason = known.state
                     if c.re_home:
                         r.home, r.secondary = known.home, known.secondary
-                    push(w.lines, RESOLVED, max(t, known.known_ns), slot)
+                    push(w.lines, RESOLVED, max(t, known.known_ns), slot, gateway, known.state)
                 return
             tally[3] += 1
-    query = new_query(w.q, r, t, key, entry)
+    query = new_query(w.q, r, gateway, t, key, entry)
     wait_for(w.q, r, query, slot, t)
     if entry >= 0:
         known = w.cache[entry]
@@ -110,7 +111,7 @@ def ask(w: Any, slot: int, t: int) -> None:
     send_query(w, query, t)
 
 
-@compiled
+@passed
 def send_query(w: Any, query: int, t: int) -> None:
     """Send a question to its coordinator at `t`."""
     r, c, links = w.q.row[query], w.constants[0], w.links
@@ -122,39 +123,39 @@ def send_query(w: Any, query: int, t: int) -> None:
     sums = w.books.lookups[r.kind, a, b, ROUTE_FOUND]
     sums[0] += 1
     if host == gateway:
-        push(w.lines, ASKING, t, query)
+        push(w.lines, ASKING, t, query, host, 0)
         return
     for i in range(1, 5):
         sums[i] += 1
     sums[5] += c.query_bytes
     sums[6] += a != b
-    if lost_on_link(links, gateway, host, mix64(w.draw[QUERY_LOSS], r.ident, r.attempt)) != 0:
+    if lost_on_link(links, gateway, host, w.draw[QUERY_LOSS], r.ident, r.attempt) != 0:
         fail(w, query, t)
     else:
         bits = mix64(w.draw[QUERY_DELAY], r.ident, r.attempt)
-        push(w.lines, ASKING, t + link_delay(links, gateway, host, bits), query)
+        push(w.lines, ASKING, t + link_delay(links, gateway, host, bits), query, host, 0)
 
 
-@compiled
-def consider_move(w: Any, slot: int, t: int) -> None:
-    """Move a sender whose home is known to be down to the gateway that it came to."""
+@passed
+def consider_move(w: Any, slot: int, gateway: int, t: int) -> None:
+    """Move a sender whose home is known to be down to `gateway`, to which it came."""
     r = w.m.row[slot]
     agent, record = w.people[r.source], w.registry.records[r.source]
     if t < record.moving_until_ns or not w.registry.known_down[agent.home]:
         return
-    if r.station != agent.secondary or r.station == agent.home or t >= agent.lease_until_ns:
+    if gateway != agent.secondary or gateway == agent.home or t >= agent.lease_until_ns:
         return
     record.moving_until_ns = NEVER
-    query = new_query(w.q, r, t, r.source, -1)
+    query = new_query(w.q, r, gateway, t, r.source, -1)
     w.q.row[query].kind = RE_HOME
     w.q.row[query].ident = r.ident | RE_HOME_ID_BIT
     send_query(w, query, t)
 
 
-@compiled
-def limited(w: Any, slot: int, t: int) -> bool:
+@passed
+def limited(w: Any, slot: int, gateway: int, t: int) -> bool:
     """Refuse a registration that exceeds a limit; take tokens where it passes."""
-    registry, gateway = w.registry, w.m.row[slot].station
+    registry = w.registry
     verdict = admit_registration(
         registry.gateway_due_ns, registry.registry_due_ns, registry.steps, gateway, t
     )
@@ -166,18 +167,19 @@ def limited(w: Any, slot: int, t: int) -> bool:
 
 
 @inlined
-def new_query(q: Any, leader: Any, t: int, key: int, entry: int) -> int:
+def new_query(q: Any, leader: Any, gateway: int, t: int, key: int, entry: int) -> int:
     """Take a free query for a message, its leader."""
     query = take_free(q)
     r = q.row[query]
     r.ident = leader.ident
     r.attempt = leader.attempt
     r.kind = leader.kind
-    r.gateway = leader.station
+    r.gateway = gateway
     r.asked_ns = t
     r.key = key
     r.entry = entry
     r.waiters = -1
+    r.waiting = 0
     r.found = 1
     r.live = 1
     return query
@@ -189,6 +191,7 @@ def wait_for(q: Any, r: Any, query: int, slot: int, t: int) -> None:
     r.arrival_ns = t
     r.following = q.row[query].waiters
     q.row[query].waiters = slot
+    q.row[query].waiting += 1
 
 
 @inlined
@@ -202,7 +205,7 @@ def owns_entry(q: Any, cache: Any, query: int) -> bool:
     return mine and known.state == PENDING and known.asked_ns == r.asked_ns
 
 
-@compiled
+@passed
 def fail(w: Any, query: int, t: int) -> None:
     """Note a query's loss at `t`; its gateway notices later."""
     r = w.q.row[query]
@@ -211,37 +214,54 @@ def fail(w: Any, query: int, t: int) -> None:
         w.cache[r.entry].known_ns = notice
     if r.kind == RE_HOME:
         w.registry.records[r.key].moving_until_ns = notice
-    push(w.lines, FAILING, notice, query)
+    push(w.lines, FAILING, notice, query, 0, 0)
 
 
-@compiled
+@passed
 def release_query(q: Any, query: int) -> None:
     """Put a query's row back."""
     q.row[query].live = 0
     give_back(q, query)
 
 
-@compiled
-def answer_pass(w: Any, t0: int, t1: int) -> None:
-    """Act on what is served in (t0, t1]; wake who waits at the arrival of the answers."""
-    lines, keys = w.lines, w.keys
-    for i in range(lines.size[UNASKED]):
-        refused = lines.due[UNASKED, i]
-        fail(w, refused.slot, refused.time_ns)
-    lines.size[UNASKED] = 0
-    count = take_due(lines, SHARDED, t0, t1, keys)
-    for i in range(count):
-        ask_ahead(w.q.row, keys, i, count)
-        if i + AHEAD_TOO < count:
-            r = w.q.row[keys[i + AHEAD_TOO] & SLOT]
-            prefetch(w.m.row, r.waiters)
-            if r.entry >= 0:
-                prefetch(w.cache, r.entry)
-        act(w, keys[i] & SLOT, t0 + (keys[i] >> 32))
+@passed
+def shard_pass(w: Any, t0: int, t1: int) -> None:
+    """Serve the queries that reach shards; act on what is served and answer."""
+    lines, row, o = w.lines, w.q.row, w.order
+    hosts = len(w.down)
+    count = take_by_station(lines, ASKING, row, t0, t1, hosts, o)
+    n = take_due(lines, SHARDED, t0, t1, w.ends)
+    for host in range(hosts):
+        station, free = w.shard.state[host], w.shard.free_ns[host]
+        ends = Ends(w.ends, lines, SHARDED, host, t0, t1)
+        for i in range(o.first[host], o.first[host + 1] + 1):
+            if i < o.first[host + 1]:
+                ask_ahead(row, o.keys, i, count)
+                if i + AHEAD_TOO < count:
+                    ask_ahead_for_answer(w, row[o.keys[i + AHEAD_TOO] & SLOT])
+                query, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
+                n = arrive(station, free, row, query, t, w.down[host], ends, n)
+                if n < 0:
+                    n = refused(n)
+                    fail(w, query, t)
+            else:
+                n = start_waiting(station, free, row, t1, ends, n)
+            for j in range(n):
+                act(w, w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT))
+            n = 0
     if w.registry.hosts.shape[1] > 1:
-        count = take_due(lines, CONFIRMING, t0, t1, keys)
-        for i in range(count):
-            reply(w, keys[i] & SLOT, t0 + (keys[i] >> 32))
+        n = take_due(lines, CONFIRMING, t0, t1, w.ends)
+        for j in range(n):
+            reply(w, w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT))
+
+
+@inlined
+def ask_ahead_for_answer(w: Any, query: Any) -> None:
+    """Ask memory for what the answer to a query will touch."""
+    if query.entry >= 0:
+        prefetch(w.cache, query.entry)
+    if w.constants[0].leases and query.kind != LOOKUP_CAPABILITY:
+        prefetch(w.people, query.key)
 
 
 @inlined
@@ -260,7 +280,7 @@ def act(w: Any, query: int, t: int) -> None:
     if not writes and r.kind != LOOKUP_CAPABILITY and (c.leases or c.recorded):
         read(w, query, t, wait)
     if wait > 0:
-        push(w.lines, CONFIRMING, t + wait, query)
+        push(w.lines, CONFIRMING, t + wait, query, r.station, 0)
     else:
         reply(w, query, t)
 
@@ -272,11 +292,11 @@ def reply(w: Any, query: int, t: int) -> None:
     writes = r.kind in (REGISTRATION, RENEWAL, RE_HOME)
     if writes:
         r.missed = missed_copies(w, r.key, r.station) if w.constants[0].recorded else 0
-        push(lines, WRITES, t, query)
+        push(lines, WRITES, t, query, 0, 0)
     back = t
     if r.station != r.gateway:
-        bits = mix64(w.draw[ANSWER_LOSS], r.ident, r.attempt)
-        if lost_on_link(w.links, r.station, r.gateway, bits) != 0:
+        key = w.draw[ANSWER_LOSS]
+        if lost_on_link(w.links, r.station, r.gateway, key, r.ident, r.attempt) != 0:
             fail(w, query, t)
             return
         bits = mix64(w.draw[ANSWER_DELAY], r.ident, r.attempt)
@@ -289,32 +309,43 @@ def reply(w: Any, query: int, t: int) -> None:
         known.known_ns = back
         known.state = r.found
         known.home, known.secondary = r.home, r.secondary
-    slot = r.waiters
-    while slot >= 0:
-        waiter = w.m.row[slot]
-        waiter.reason = r.found
-        if w.constants[0].re_home and waiter.kind == MESSAGE:
-            waiter.home, waiter.secondary = r.home, r.secondary
-        push(lines, RESOLVED, max(back, waiter.arrival_ns), slot)
-        slot = waiter.following
+    wake(w, r, back)
     if writes:
         r.waiters = -1
+        r.waiting = 0
         r.live = UNPUBLISHED
     else:
         release_query(w.q, query)
 
 
-@compiled
+@inlined
+def wake(w: Any, query: Any, t: int) -> None:
+    """Let those who wait for a query know its answer at `t`, none before it asked."""
+    slot, moves = query.waiters, w.constants[0].re_home
+    if query.waiting == 1 and not moves:
+        # Who asked first asked before: its row need not be touched.
+        push(w.lines, RESOLVED, t, slot, query.gateway, query.found)
+        return
+    while slot >= 0:
+        waiter = w.m.row[slot]
+        if moves and waiter.kind == MESSAGE:
+            waiter.home, waiter.secondary = query.home, query.secondary
+        woken_ns = max(t, waiter.arrival_ns)
+        push(w.lines, RESOLVED, woken_ns, slot, query.gateway, query.found)
+        slot = waiter.following
+
+
+@passed
 def fail_pass(w: Any, t0: int, t1: int) -> None:
     """Lose the messages whose lookup is noticed to have failed in (t0, t1]."""
-    count = take_due(w.lines, FAILING, t0, t1, w.keys)
+    count = take_due(w.lines, FAILING, t0, t1, w.ends)
     for i in range(count):
-        query = w.keys[i] & SLOT
-        lose_waiters(w.m, w.q, w.lines, query, t0 + (w.keys[i] >> 32), LOOKUP_FAILED)
+        query = w.ends[i] & SLOT
+        lose_waiters(w.m, w.q, w.lines, query, t0 + (w.ends[i] >> TIME_SHIFT), LOOKUP_FAILED)
         release_query(w.q, query)
 
 
-@compiled
+@passed
 def lose_waiters(m: Any, q: Any, lines: Any, query: int, t: int, reason: int) -> None:
     """Lose all messages that wait for a query."""
     slot = q.row[query].waiters
@@ -323,9 +354,10 @@ def lose_waiters(m: Any, q: Any, lines: Any, query: int, t: int, reason: int) ->
         lose(m, lines, slot, t, reason)
         slot = following
     q.row[query].waiters = -1
+    q.row[query].waiting = 0
 
 
-@compiled
+@passed
 def crash_resolve(w: Any, node: int, now_ns: int, reason: int) -> None:
     """Lose what waits for answers at a crashed gateway, and empty its cache."""
     for query in range(len(w.q.row)):

@@ -18,7 +18,6 @@ from sim.world.agents.kernels import (
     online_at,
     send,
     think,
-    to_egress,
 )
 from sim.world.agents.kinds import (
     ACCESS_LOSS,
@@ -28,7 +27,6 @@ from sim.world.agents.kinds import (
     GATEWAY_DOWN,
     GRID_NS,
     INGRESS_FULL,
-    LOOKUP_FAILED,
     LOOP_ID_BIT,
     MESSAGE,
     MOVED,
@@ -45,36 +43,39 @@ from sim.world.agents.kinds import (
 )
 from sim.world.agents.population import ALWAYS_NS
 from sim.world.agents.resolve.kernels import (
-    answer_pass,
     ask,
     ask_ahead_for_entry,
     consider_move,
     fail_pass,
     limited,
+    shard_pass,
 )
 from sim.world.agents.state import (
     ADMISSION,
-    ASKING,
     EGRESS,
     EGRESSED,
     INGRESSED,
     LAST_MILE,
+    LIMITING,
     LOST,
     OFFERED_COLUMN,
     RESOLVED,
     RETRIED_COLUMN,
     RETRIES,
     RETURNS,
-    SHARDED,
     STORED_COLUMN,
+    STORING,
     TRANSACTIONS,
-    UNASKED,
 )
-from sim.world.agents.transit.kernels import flush_batches, join_batch
+from sim.world.agents.stations.kernels import Ends, arrive, refused, start_waiting
+from sim.world.agents.transit.kernels import downlink_pass, flush_batches, join_batch, uplink_pass
 from sim.world.kernels import (
     AHEAD,
     AHEAD_TOO,
+    NOTE_SHIFT,
+    NOTES,
     SLOT,
+    TIME_SHIFT,
     ask_ahead,
     below64,
     compiled,
@@ -84,22 +85,35 @@ from sim.world.kernels import (
     jittered64,
     mix64,
     modulo64,
-    offer,
-    order_ties,
+    order_keys,
+    passed,
     prefetch,
     push,
-    sort_by_time,
-    start_all_waiting,
-    station_pass,
+    take_by_station,
     take_due,
-    take_ordered,
 )
-
-SHARD_ROUTE = (SHARDED, UNASKED, LOOKUP_FAILED, LOOKUP_FAILED)
-EGRESS_ROUTE = (EGRESSED, LOST, GATEWAY_DOWN, EGRESS_FULL)
 
 
 @compiled
+def solve(w: Any, cell: Any, t0: int, t1: int) -> None:
+    """Solve the slice (t0, t1]: every stage, then sessions, then what was lost.
+
+    Transactions that left ingress stay in their line, for `payload.kernels.collect`.
+    """
+    offer_pass(w, cell, t0, t1)
+    again_pass(w, t0, t1)
+    gateway_pass(w, t0, t1)
+    shard_pass(w, t0, t1)
+    fail_pass(w, t0, t1)
+    locate_pass(w, t0, t1)
+    uplink_pass(w, t0, t1)
+    downlink_pass(w, t0, t1)
+    egress_pass(w, t0, t1)
+    session_pass(w, t0, t1)
+    settle_pass(w)
+
+
+@passed
 def offer_pass(w: Any, cell: Any, t0: int, t1: int) -> None:
     """Offer the cell's arrivals of this slice, by those who are online."""
     count = len(cell.time_ns)
@@ -116,13 +130,13 @@ def offer_pass(w: Any, cell: Any, t0: int, t1: int) -> None:
             send(w, slot, t)
 
 
-@compiled
+@passed
 def again_pass(w: Any, t0: int, t1: int) -> None:
     """Offer what returns and closed loops send in this slice; send retries."""
-    keys = w.keys
+    keys = w.ends
     count = take_due(w.lines, RETURNS, t0, t1, keys)
     for i in range(count):
-        slot, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
+        slot, t = keys[i] & SLOT, t0 + (keys[i] >> TIME_SHIFT)
         if online_at(w.people[w.m.row[slot].source], t):
             book(w.books.traffic, w.m.row[slot], OFFERED_COLUMN)
             send(w, slot, t)
@@ -130,7 +144,7 @@ def again_pass(w: Any, t0: int, t1: int) -> None:
             give_back(w.m, slot)
     count = take_due(w.thinkers, 0, t0, t1, keys)
     for i in range(count):
-        agent, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
+        agent, t = keys[i] & SLOT, t0 + (keys[i] >> TIME_SHIFT)
         if online_at(w.people[agent], t):
             ident = LOOP_ID_BIT | (agent << 24) | (int(w.people[agent].sequence) - 1)
             size = w.constants[0].loop_bytes
@@ -141,144 +155,198 @@ def again_pass(w: Any, t0: int, t1: int) -> None:
             think(w.people, w.draw, w.think_table, w.thinkers, agent, t)
     count = take_due(w.lines, RETRIES, t0, t1, keys)
     for i in range(count):
-        slot, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
+        slot, t = keys[i] & SLOT, t0 + (keys[i] >> TIME_SHIFT)
         if online_at(w.people[w.m.row[slot].source], t):
             send(w, slot, t)
         else:
             finish(w, slot, t, SENDER_OFFLINE)
 
 
+@passed
+def gateway_pass(w: Any, t0: int, t1: int) -> None:
+    """Admit what arrives at gateways, serve it, and send on what its services end.
+
+    Gateway by gateway: what one does before resolution touches nothing of another, but for limits.
+    """
+    c, lines, row, o, e = w.constants[0], w.lines, w.m.row, w.order, w.carried
+    nodes = len(w.down)
+    count = take_by_station(lines, ADMISSION, row, t0, t1, nodes, o)
+    take_by_station(lines, INGRESSED, row, t0, t1, nodes, e)
+    for node in range(nodes):
+        n = 0
+        for i in range(e.first[node], e.first[node + 1]):
+            w.ends[n] = e.keys[i]
+            n += 1
+        station, free, down = w.ingress.state[node], w.ingress.free_ns[node], w.down[node]
+        ends = Ends(w.ends, lines, INGRESSED, node, t0, t1)
+        for i in range(o.first[node], o.first[node + 1]):
+            ask_ahead(row, o.keys, i, count)
+            slot, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
+            r = row[slot]
+            reason = GATEWAY_DOWN if down else refusal(r, w.credit_ns, node, c, t)
+            if reason >= 0:
+                station.dropped += 1
+                lose(w.m, lines, slot, t, reason)
+                continue
+            r.work_ns = c.ingress_work_ns + c.ingress_per_kib_ns * r.size_bytes // 1024
+            ask_ahead_for_route(w, r, node)
+            n = arrive(station, free, row, slot, t, 0, ends, n)
+            if n < 0:
+                n = refused(n)
+                lose(w.m, lines, slot, t, INGRESS_FULL)
+        n = start_waiting(station, free, row, t1, ends, n)
+        order_keys(w.ends, 0, n, row)
+        for j in range(n):
+            route(w, w.ends[j] & SLOT, node, t0 + (w.ends[j] >> TIME_SHIFT))
+    if c.limits:
+        limit_pass(w, t0, t1)
+
+
+@passed
+def limit_pass(w: Any, t0: int, t1: int) -> None:
+    """Let registrations ask as far as limits allow; one limit is all gateways', so all in order."""
+    o = w.order
+    count = take_by_station(w.lines, LIMITING, w.m.row, t0, t1, 1, o)
+    for i in range(count):
+        slot, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
+        node = w.m.row[slot].station
+        if not limited(w, slot, node, t):
+            ask(w, slot, node, t)
+
+
 @inlined
-def refusal(r: Any, credit_ns: Any, c: Any, t: int) -> int:
+def ask_ahead_for_route(w: Any, r: Any, node: int) -> None:
+    """Ask memory for what the way of a message from its gateway depends on."""
+    if r.kind == MESSAGE and (r.secondary if r.attempt & 1 else r.home) == node:
+        prefetch(w.people, r.target)
+    else:
+        ask_ahead_for_entry(w, r, node)
+
+
+@inlined
+def refusal(r: Any, credit_ns: Any, node: int, c: Any, t: int) -> int:
     """Decide on admission at `t`: a reason, or -1. Takes a token where it admits."""
     if r.kind != REGISTRATION and not r.entitled:
         return NOT_REGISTERED
-    credit = max(credit_ns[r.station], t)
+    credit = max(credit_ns[node], t)
     if credit - t > c.admission_slack_ns:
         return RATE_LIMITED
-    credit_ns[r.station] = credit + c.admission_step_ns
+    credit_ns[node] = credit + c.admission_step_ns
     return -1
 
 
-@compiled
-def ingress_pass(w: Any, t0: int, t1: int) -> None:
-    """Admit what arrives at gateways and serve it."""
-    c, keys, lines, row = w.constants[0], w.keys, w.lines, w.m.row
-    count = take_ordered(lines, ADMISSION, row, t0, t1, keys, w.spare)
-    for i in range(count):
-        ask_ahead(row, keys, i, count)
-        slot, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
-        r = row[slot]
-        node = r.station
-        station = w.ingress.state[node]
-        reason = GATEWAY_DOWN if w.down[node] else refusal(r, w.credit_ns, c, t)
-        if reason >= 0:
-            station.dropped += 1
-            lose(w.m, lines, slot, t, reason)
-            continue
-        r.work_ns = c.ingress_work_ns + c.ingress_per_kib_ns * r.size_bytes // 1024
-        if not offer(station, w.ingress.free_ns[node], row, slot, t, lines, INGRESSED):
-            lose(w.m, lines, slot, t, INGRESS_FULL)
-    start_all_waiting(w.ingress, row, t1, lines, INGRESSED)
-
-
-@compiled
-def route_pass(w: Any, t0: int, t1: int) -> None:
+@inlined
+def route(w: Any, slot: int, node: int, t: int) -> None:
     """Send what leaves ingress where it goes next: a batch of transactions, egress, a lookup."""
-    keys, lines, row = w.keys, w.lines, w.m.row
-    count = take_ordered(lines, INGRESSED, row, t0, t1, keys, w.spare)
-    for i in range(count):
-        ask_ahead(row, keys, i, count)
-        if i + AHEAD_TOO < count:
-            ask_ahead_for_entry(w, row[keys[i + AHEAD_TOO] & SLOT])
-        slot, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
-        r = row[slot]
-        if w.constants[0].re_home:
-            consider_move(w, slot, t)
-        if r.kind == TRANSACTION:
-            push(lines, TRANSACTIONS, t, slot)
-            continue
-        if r.kind == REGISTRATION and w.constants[0].limits and limited(w, slot, t):
-            continue
+    r, c = w.m.row[slot], w.constants[0]
+    if c.re_home:
+        consider_move(w, slot, node, t)
         if r.kind == MESSAGE:
-            if w.constants[0].re_home:
-                r.home, r.secondary = w.people[r.target].home, w.people[r.target].secondary
-            host = r.secondary if r.attempt & 1 else r.home
-            if host == r.station:
-                if w.people[r.target].lease_until_ns <= t:
-                    lose(w.m, lines, slot, t, UNKNOWN_TARGET)
-                else:
-                    to_egress(w.m, w.constants, lines, slot, t)
-                continue
-        ask(w, slot, t)
-
-
-@compiled
-def resolve_pass(w: Any, t0: int, t1: int) -> None:
-    """Serve queries, bring answers back, batch messages whose receiver is known."""
-    keys, lines, row = w.keys, w.lines, w.m.row
-    count = take_ordered(lines, ASKING, w.q.row, t0, t1, keys, w.spare)
-    station_pass(keys, count, t0, t1, w.shard, w.q.row, w.down, lines, SHARD_ROUTE)
-    answer_pass(w, t0, t1)
-    fail_pass(w, t0, t1)
-    count = take_ordered(lines, RESOLVED, row, t0, t1, keys, w.spare)
-    for i in range(count):
-        ask_ahead(row, keys, i, count)
-        slot, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
-        if row[slot].kind != MESSAGE:
-            to_egress(w.m, w.constants, lines, slot, t)
-        elif row[slot].reason == 0:
-            lose(w.m, lines, slot, t, UNKNOWN_TARGET)
-        elif (row[slot].secondary if row[slot].attempt & 1 else row[slot].home) == row[
-            slot
-        ].station:
-            # A stale answer: this very gateway was the agent's, and knows that it moved.
-            lose(w.m, lines, slot, t, MOVED)
+            r.home, r.secondary = w.people[r.target].home, w.people[r.target].secondary
+    if r.kind == TRANSACTION:
+        push(w.lines, TRANSACTIONS, t, slot, node, 0)
+    elif r.kind == REGISTRATION and c.limits:
+        r.station = node
+        push(w.lines, LIMITING, t, slot, 0, 0)
+    elif r.kind == MESSAGE and (r.secondary if r.attempt & 1 else r.home) == node:
+        if w.people[r.target].lease_until_ns <= t:
+            lose(w.m, w.lines, slot, t, UNKNOWN_TARGET)
         else:
-            join_batch(w, slot, t)
+            push(w.lines, EGRESS, t, slot, node, 0)
+    else:
+        ask(w, slot, node, t)
+
+
+@passed
+def locate_pass(w: Any, t0: int, t1: int) -> None:
+    """Take further whose question is answered: into a batch, or to the egress of its gateway."""
+    lines, row, o = w.lines, w.m.row, w.order
+    nodes = len(w.down)
+    count = take_by_station(lines, RESOLVED, row, t0, t1, nodes, o)
+    for node in range(nodes):
+        for i in range(o.first[node], o.first[node + 1]):
+            ask_ahead(row, o.keys, i, count)
+            key = o.keys[i]
+            slot, t = key & SLOT, t0 + (key >> TIME_SHIFT)
+            r = row[slot]
+            if r.kind != MESSAGE:
+                push(lines, EGRESS, t, slot, node, 0)
+            elif (key >> NOTE_SHIFT) & NOTES == 0:
+                lose(w.m, lines, slot, t, UNKNOWN_TARGET)
+            elif (r.secondary if r.attempt & 1 else r.home) == node:
+                # A stale answer: this very gateway was the agent's, and knows that it moved.
+                lose(w.m, lines, slot, t, MOVED)
+            else:
+                join_batch(w, slot, node, t)
     flush_batches(w, t1)
 
 
-@compiled
+@passed
 def egress_pass(w: Any, t0: int, t1: int) -> None:
     """Serve messages at their last gateway, then deliver, store or refuse them."""
-    keys, lines, row = w.keys, w.lines, w.m.row
-    count = take_ordered(lines, EGRESS, row, t0, t1, keys, w.spare)
-    station_pass(keys, count, t0, t1, w.egress, row, w.down, lines, EGRESS_ROUTE)
-    count = take_due(lines, EGRESSED, t0, t1, keys)
-    stored = 0
-    for i in range(count):
-        ask_ahead(row, keys, i, count)
-        if i + AHEAD_TOO < count:
-            r = row[keys[i + AHEAD_TOO] & SLOT]
-            prefetch(w.people, r.target if r.kind == MESSAGE else r.source)
-        key = keys[i]
-        slot, t = key & SLOT, t0 + (key >> 32)
-        r = row[slot]
-        agent = w.people[r.target if r.kind == MESSAGE else r.source]
-        moves = w.constants[0].re_home and r.kind == MESSAGE
-        if moves and r.station != agent.home and r.station != agent.secondary:
-            lose(w.m, lines, slot, t, MOVED)
-            continue
-        if online_at(agent, t):
-            last_mile(w, slot, t, agent.access)
-        elif r.kind == MESSAGE:
-            keys[stored] = key
-            stored += 1
-        else:
-            lose(w.m, lines, slot, t, REQUESTER_OFFLINE)
-    sort_by_time(keys, stored, t1 - t0, w.spare)
-    order_ties(keys, stored, row)
-    for i in range(stored):
-        store(w, keys[i] & SLOT, t0 + (keys[i] >> 32))
-    count = take_due(lines, LAST_MILE, t0, t1, keys)
-    for i in range(count):
-        ask_ahead(row, keys, i, count)
-        finish(w, keys[i] & SLOT, t0 + (keys[i] >> 32), DELIVERED)
+    c, lines, row, o = w.constants[0], w.lines, w.m.row, w.order
+    nodes = len(w.down)
+    n = take_due(lines, LAST_MILE, t0, t1, w.ends)
+    for i in range(n):
+        ask_ahead(row, w.ends, i, n)
+        finish(w, w.ends[i] & SLOT, t0 + (w.ends[i] >> TIME_SHIFT), DELIVERED)
+    count = take_by_station(lines, EGRESS, row, t0, t1, nodes, o)
+    n = take_due(lines, EGRESSED, t0, t1, w.ends)
+    for node in range(nodes):
+        station, free = w.egress.state[node], w.egress.free_ns[node]
+        ends = Ends(w.ends, lines, EGRESSED, node, t0, t1)
+        for i in range(o.first[node], o.first[node + 1] + 1):
+            if i < o.first[node + 1]:
+                ask_ahead(row, o.keys, i, count)
+                if i + AHEAD_TOO < count:
+                    r = row[o.keys[i + AHEAD_TOO] & SLOT]
+                    prefetch(w.people, r.target if r.kind == MESSAGE else r.source)
+                slot, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
+                r = row[slot]
+                r.station = node
+                r.work_ns = c.egress_work_ns + c.egress_per_kib_ns * r.size_bytes // 1024
+                n = arrive(station, free, row, slot, t, w.down[node], ends, n)
+                if n < 0:
+                    n = refused(n)
+                    lose(w.m, lines, slot, t, GATEWAY_DOWN if w.down[node] else EGRESS_FULL)
+            else:
+                n = start_waiting(station, free, row, t1, ends, n)
+            for j in range(n):
+                leave(w, w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT), t1)
+            n = 0
+    store_pass(w, t0, t1)
 
 
 @inlined
-def last_mile(w: Any, slot: int, t: int, access_class: int) -> None:
+def leave(w: Any, slot: int, t: int, t1: int) -> None:
+    """Take a message that leaves egress at `t` to its receiver, or note that it is offline."""
+    r = w.m.row[slot]
+    agent = w.people[r.target if r.kind == MESSAGE else r.source]
+    moves = w.constants[0].re_home and r.kind == MESSAGE
+    if moves and r.station != agent.home and r.station != agent.secondary:
+        lose(w.m, w.lines, slot, t, MOVED)
+    elif online_at(agent, t):
+        last_mile(w, slot, t, t1, agent.access)
+    elif r.kind == MESSAGE:
+        push(w.lines, STORING, t, slot, 0, 0)
+    else:
+        lose(w.m, w.lines, slot, t, REQUESTER_OFFLINE)
+
+
+@passed
+def store_pass(w: Any, t0: int, t1: int) -> None:
+    """Store what met an offline receiver, in the order of its services' ends."""
+    o = w.order
+    count = take_by_station(w.lines, STORING, w.m.row, t0, t1, 1, o)
+    for i in range(count):
+        ask_ahead(w.m.row, o.keys, i, count)
+        if i + AHEAD_TOO < count:
+            prefetch(w.people, w.m.row[o.keys[i + AHEAD_TOO] & SLOT].target)
+        store(w, o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT))
+
+
+@inlined
+def last_mile(w: Any, slot: int, t: int, t1: int, access_class: int) -> None:
     """Send a message over its receiver's access link at `t`."""
     r, access = w.m.row[slot], w.access[access_class]
     if access.loss_ppb > 0 and below64(
@@ -288,7 +356,10 @@ def last_mile(w: Any, slot: int, t: int, access_class: int) -> None:
         return
     bits = mix64(w.draw[LAST_DELAY], r.ident, r.attempt)
     delay = jittered64(access.median_ns, access.spread_ns, w.links.shape, bits)
-    push(w.lines, LAST_MILE, t + delay, slot)
+    if t + delay <= t1:
+        finish(w, slot, t + delay, DELIVERED)
+    else:
+        push(w.lines, LAST_MILE, t + delay, slot, 0, 0)
 
 
 @inlined
@@ -307,29 +378,29 @@ def store(w: Any, slot: int, t: int) -> None:
     book(w.books.traffic, r, STORED_COLUMN)
 
 
-@compiled
-def session_pass(w: Any, t1: int) -> None:
+@passed
+def session_pass(w: Any, t0: int, t1: int) -> None:
     """Toggle the sessions that end by `t1`; serve those who are back."""
-    for i in range(len(w.near)):
-        index = int(w.near[i])
+    count = take_due(w.sessions, 0, t0, t1, w.ends)
+    for i in range(count):
+        index, t = w.ends[i] & SLOT, t0 + (w.ends[i] >> TIME_SHIFT)
         agent = w.people[index]
-        t = agent.session >> 1
-        if t > t1:
-            continue
         online = 1 - (agent.session & 1)
         number = int(agent.toggles)
         agent.toggles = number + 1
         if w.session_tables.shape[1] == 1:
-            agent.session = (ALWAYS_NS << 1) | 1
+            until = ALWAYS_NS
         else:
             bits = mix64(w.draw[SESSION], index, number)
-            length = max(GRID_NS, interpolate64(w.session_tables[online], bits) * 1000)
-            agent.session = ((t + length) << 1) | online
+            until = t + max(GRID_NS, interpolate64(w.session_tables[online], bits) * 1000)
+        agent.session = (until << 1) | online
+        if until <= w.horizon_ns[0]:
+            push(w.sessions, 0, until, index, 0, 0)
         if online:
             returned(w, index, t, number + 1)
 
 
-@compiled
+@passed
 def returned(w: Any, index: int, t: int, number: int) -> None:
     """Release what is stored for an agent that came back at `t`, and renew its lease."""
     agent, c = w.people[index], w.constants[0]
@@ -342,16 +413,16 @@ def returned(w: Any, index: int, t: int, number: int) -> None:
         if c.store_ttl_ns > 0 and t - w.m.row[slot].arrival_ns > c.store_ttl_ns:
             lose(w.m, w.lines, slot, t, EXPIRED)
         else:
-            to_egress(w.m, w.constants, w.lines, slot, t + c.release_delay_ns)
+            push(w.lines, EGRESS, t + c.release_delay_ns, slot, w.m.row[slot].station, 0)
         slot = following
     if c.renew_within_ns > 0:
         due = t + GRID_NS + modulo64(mix64(w.draw[RETURN], index, number), c.renew_within_ns)
         ident = RETURN_ID_BIT | (index << 24) | number
         slot = new_message(w.m, w.people, ident, RENEWAL, index, -1, c.renew_bytes, due)
-        push(w.lines, RETURNS, due, slot)
+        push(w.lines, RETURNS, due, slot, 0, 0)
 
 
-@compiled
+@passed
 def settle_pass(w: Any) -> None:
     """Retry or drop every attempt that was lost in this slice."""
     c, lines = w.constants[0], w.lines
@@ -366,5 +437,5 @@ def settle_pass(w: Any) -> None:
             wait += modulo64(mix64(w.draw[RETRY], r.ident, r.attempt), c.retry_jitter_ns)
         book(w.books.traffic, r, RETRIED_COLUMN + r.reason)
         r.attempt += 1
-        push(lines, RETRIES, max(r.sent_ns + wait, t + GRID_NS), slot)
+        push(lines, RETRIES, max(r.sent_ns + wait, t + GRID_NS), slot, 0, 0)
     lines.size[LOST] = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim.world.agents.draws import TRANSIT_DELAY, TRANSIT_LOSS
-from sim.world.agents.kernels import link_delay, lose, lost_on_link, to_egress
+from sim.world.agents.kernels import link_delay, lose, lost_on_link
 from sim.world.agents.kinds import (
     DOWNLINK_FULL,
     GATEWAY_DOWN,
@@ -17,27 +17,27 @@ from sim.world.agents.kinds import (
     PPM,
     UPLINK_FULL,
 )
-from sim.world.agents.state import DOWNLINKED, OPEN, UNLINKED, UPLINK, UPLINKED, WIRE
+from sim.world.agents.state import DOWNLINKED, EGRESS, OPEN, UPLINK, UPLINKED, WIRE
+from sim.world.agents.stations.kernels import Ends, arrive, refused, start_waiting
 from sim.world.kernels import (
     AHEAD_TOO,
     SLOT,
+    TIME_SHIFT,
     ask_ahead,
-    compiled,
+    copy_entry,
     give_back,
     inlined,
     mix64,
+    passed,
     prefetch,
     push,
-    station_pass,
+    take_by_station,
     take_due,
     take_free,
-    take_ordered,
 )
 
 NS_BITS = 8_000_000_000
 """Nanoseconds in a second times bits in a byte."""
-UPLINK_ROUTE = (UPLINKED, UNLINKED, GATEWAY_DOWN, UPLINK_FULL)
-DOWNLINK_ROUTE = (DOWNLINKED, UNLINKED, GATEWAY_DOWN, DOWNLINK_FULL)
 
 
 @inlined
@@ -49,11 +49,11 @@ def wire_bytes(r: Any, kinds: Any) -> int:
 
 
 @inlined
-def join_batch(w: Any, slot: int, t: int) -> None:
-    """Add a message at `t` to the open batch for its next hop, opening or closing as due."""
+def join_batch(w: Any, slot: int, gateway: int, t: int) -> None:
+    """Add a message at `gateway` to the open batch for its next hop, opening or closing as due."""
     r, c = w.m.row[slot], w.constants[0]
     host = r.secondary if r.attempt & 1 else r.home
-    batch = w.pairs[r.station, host]
+    batch = w.pairs[gateway, host]
     if batch >= 0:
         due = w.b.row[batch].opened_ns + c.batch_age_ns
         if due < t:
@@ -61,19 +61,18 @@ def join_batch(w: Any, slot: int, t: int) -> None:
             batch = -1
     if batch < 0:
         batch = take_free(w.b)
-        w.pairs[r.station, host] = batch
+        w.pairs[gateway, host] = batch
         fresh = w.b.row[batch]
         fresh.ident = r.ident
         fresh.attempt = r.attempt
         fresh.opened_ns = t
         fresh.size_bytes = c.batch_header_bytes
-        fresh.gateway = r.station
-        fresh.station = r.station
+        fresh.gateway = gateway
         fresh.host = host
         fresh.count = 0
         fresh.members = -1
         fresh.open = 1
-        push(w.lines, OPEN, t + c.batch_age_ns, batch)
+        push(w.lines, OPEN, t + c.batch_age_ns, batch, gateway, 0)
     b = w.b.row[batch]
     r.following = b.members
     b.members = slot
@@ -90,10 +89,10 @@ def close_batch(table: Any, pairs: Any, c: Any, lines: Any, batch: int, t: int) 
     b.open = 0
     pairs[b.gateway, b.host] = -1
     b.work_ns = (b.size_bytes * NS_BITS + c.uplink_bps - 1) // c.uplink_bps
-    push(lines, UPLINK, t, batch)
+    push(lines, UPLINK, t, batch, b.gateway, 0)
 
 
-@compiled
+@passed
 def flush_batches(w: Any, t1: int) -> None:
     """Close the open batches whose age is up by `t1`; forget those closed before."""
     lines = w.lines
@@ -106,61 +105,96 @@ def flush_batches(w: Any, t1: int) -> None:
         if t <= t1:
             close_batch(w.b, w.pairs, w.constants[0], lines, batch, t)
         else:
-            row[kept].slot = batch
-            row[kept].time_ns = t
+            copy_entry(row, i, kept)
             kept += 1
     lines.size[OPEN] = kept
 
 
-@compiled
-def transit_pass(w: Any, t0: int, t1: int) -> None:
-    """Take batches over uplink, wire and downlink, and messages out of those that arrive."""
-    lines, keys, row = w.lines, w.keys, w.b.row
-    count = take_ordered(lines, UPLINK, row, t0, t1, keys, w.spare)
-    station_pass(keys, count, t0, t1, w.uplink, row, w.down, lines, UPLINK_ROUTE)
-    count = take_due(lines, UPLINKED, t0, t1, keys)
-    for i in range(count):
-        ask_ahead(row, keys, i, count)
-        depart(w, keys[i] & SLOT, t0 + (keys[i] >> 32))
-    count = take_ordered(lines, WIRE, row, t0, t1, keys, w.spare)
-    station_pass(keys, count, t0, t1, w.downlink, row, w.down, lines, DOWNLINK_ROUTE)
-    count = take_due(lines, DOWNLINKED, t0, t1, keys)
-    for i in range(count):
-        ask_ahead(row, keys, i, count)
-        if i + AHEAD_TOO < count:
-            prefetch(w.m.row, row[keys[i + AHEAD_TOO] & SLOT].members)
-        batch, t = keys[i] & SLOT, t0 + (keys[i] >> 32)
-        slot = row[batch].members
+@passed
+def uplink_pass(w: Any, t0: int, t1: int) -> None:
+    """Take closed batches over their gateways' uplinks and put them on the wire."""
+    lines, row, o = w.lines, w.b.row, w.order
+    nodes = len(w.down)
+    count = take_by_station(lines, UPLINK, row, t0, t1, nodes, o)
+    n = take_due(lines, UPLINKED, t0, t1, w.ends)
+    for node in range(nodes):
+        station, free = w.uplink.state[node], w.uplink.free_ns[node]
+        ends = Ends(w.ends, lines, UPLINKED, node, t0, t1)
+        for i in range(o.first[node], o.first[node + 1] + 1):
+            if i < o.first[node + 1]:
+                ask_ahead(row, o.keys, i, count)
+                batch, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
+                n = arrive(station, free, row, batch, t, w.down[node], ends, n)
+                if n < 0:
+                    n = refused(n)
+                    reason = GATEWAY_DOWN if w.down[node] else UPLINK_FULL
+                    lose_batch(w.m, w.b, lines, batch, t, reason)
+            else:
+                n = start_waiting(station, free, row, t1, ends, n)
+            for j in range(n):
+                depart(w, w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT))
+            n = 0
+
+
+@passed
+def downlink_pass(w: Any, t0: int, t1: int) -> None:
+    """Take batches over the downlinks of their next hops, and messages out of them."""
+    lines, row, o = w.lines, w.b.row, w.order
+    nodes = len(w.down)
+    count = take_by_station(lines, WIRE, row, t0, t1, nodes, o)
+    n = take_due(lines, DOWNLINKED, t0, t1, w.ends)
+    for node in range(nodes):
+        station, free = w.downlink.state[node], w.downlink.free_ns[node]
+        ends = Ends(w.ends, lines, DOWNLINKED, node, t0, t1)
+        for i in range(o.first[node], o.first[node + 1] + 1):
+            if i < o.first[node + 1]:
+                ask_ahead(row, o.keys, i, count)
+                if i + AHEAD_TOO < count:
+                    prefetch(w.m.row, row[o.keys[i + AHEAD_TOO] & SLOT].members)
+                batch, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
+                n = arrive(station, free, row, batch, t, w.down[node], ends, n)
+                if n < 0:
+                    n = refused(n)
+                    reason = GATEWAY_DOWN if w.down[node] else DOWNLINK_FULL
+                    lose_batch(w.m, w.b, lines, batch, t, reason)
+            else:
+                n = start_waiting(station, free, row, t1, ends, n)
+            for j in range(n):
+                unpack(w, w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT))
+            n = 0
+
+
+@inlined
+def unpack(w: Any, batch: int, t: int) -> None:
+    """Let a batch's messages arrive at the egress of its host."""
+    b = w.b.row[batch]
+    slot = b.members
+    if b.count == 1:
+        # Alone in its batch, a message's row need not be touched.
+        push(w.lines, EGRESS, t, slot, b.host, 0)
+    else:
         while slot >= 0:
-            r = w.m.row[slot]
-            following = r.following
-            r.station = row[batch].host
-            to_egress(w.m, w.constants, lines, slot, t)
+            following = w.m.row[slot].following
+            push(w.lines, EGRESS, t, slot, b.host, 0)
             slot = following
-        give_back(w.b, batch)
-    for i in range(lines.size[UNLINKED]):
-        gone = lines.due[UNLINKED, i]
-        lose_batch(w.m, w.b, lines, gone.slot, gone.time_ns, row[gone.slot].reason)
-    lines.size[UNLINKED] = 0
+    give_back(w.b, batch)
 
 
 @inlined
 def depart(w: Any, batch: int, t: int) -> None:
     """Put a batch on the wire at `t`, as its link then is."""
     b, c = w.b.row[batch], w.constants[0]
-    bits = mix64(w.draw[TRANSIT_LOSS], b.ident, b.attempt)
-    verdict = lost_on_link(w.links, b.gateway, b.host, bits)
+    verdict = lost_on_link(w.links, b.gateway, b.host, w.draw[TRANSIT_LOSS], b.ident, b.attempt)
     if verdict != 0:
-        b.reason = LINK_LOSS if verdict == 1 else LINK_BLOCKED
-        push(w.lines, UNLINKED, t, batch)
+        reason = LINK_LOSS if verdict == 1 else LINK_BLOCKED
+        lose_batch(w.m, w.b, w.lines, batch, t, reason)
         return
-    b.station = b.host
     b.work_ns = (b.size_bytes * NS_BITS + c.downlink_bps - 1) // c.downlink_bps
     bits = mix64(w.draw[TRANSIT_DELAY], b.ident, b.attempt)
-    push(w.lines, WIRE, t + link_delay(w.links, b.gateway, b.host, bits), batch)
+    push(w.lines, WIRE, t + link_delay(w.links, b.gateway, b.host, bits), batch, b.host, 0)
 
 
-@compiled
+@passed
 def lose_batch(m: Any, table: Any, lines: Any, batch: int, t: int, reason: int) -> None:
     """Lose all messages of a batch."""
     slot = table.row[batch].members

@@ -1,0 +1,1 @@
+"""c-server FIFO stations of the agent plane."""

@@ -185,6 +185,7 @@ def _driver(
         signature_bytes=SIGNATURE_BYTES,
         observe=Witness(watch, observer).observe,
         proposed=observer.proposed,
+        stated=watch.stated,
         corrupted=_both_told(watch.corrupted, observer.corrupted),
     )
     driver.transport = Transport(

@@ -51,7 +51,8 @@ class Driver:
     """Drive all validators of one run.
 
     `observe(node, now_ns, observation)` sees every observation in order, `proposed(proposal,
-    now_ns, size_bytes)` every proposal as it leaves, `corrupted(node)` whom an adversary takes
+    now_ns, size_bytes)` every proposal as it leaves, `stated(node, now_ns, message)` every message
+    that a validator signs, before it is signed, `corrupted(node)` whom an adversary takes
     over in the course of the run.
     """
 
@@ -65,6 +66,7 @@ class Driver:
         signature_bytes: int,
         observe: Callable[[int, int, Observation], None],
         proposed: Callable[[Proposal, int, int], None],
+        stated: Callable[[int, int, Message], None],
         corrupted: Callable[[int], None],
     ) -> None:
         self.env = env
@@ -75,6 +77,7 @@ class Driver:
         self.signature_bytes = signature_bytes
         self.observe = observe
         self.proposed = proposed
+        self.stated = stated
         self.corrupted = corrupted
         self.transport: Transport
         self._actions: dict[type, Callable[[Node, Any], None]] = {
@@ -230,6 +233,7 @@ class Driver:
         last = self._last_signed
         if last[0] is message:
             return last[1], last[2]
+        self.stated(node.id, self.env._now, message)
         signed, ready = self.edge.sign(node.id, message), self.transport.sign(node)
         self._last_signed = (message, signed, ready)
         return signed, ready

@@ -41,6 +41,10 @@ CONFLICT = frozenset(
 """Monitors that break when honest validators commit conflicting blocks, which
 `safety: violated` asks for."""
 
+SAFETY = CONFLICT | {"vote_safety"}
+"""What `safety: held` asks to hold. However many are dishonest, no honest one may break the rules
+of voting: `safety: violated` does not ask for that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -95,7 +99,7 @@ def judge(
     expected: set[str] = set()
     for check in checks:
         if isinstance(check, Safety):
-            expected |= CONFLICT
+            expected |= SAFETY if check.safety == "held" else CONFLICT
         elif isinstance(check, Liveness):
             expected.add(LivenessMonitor.name)
     lines += [
@@ -126,9 +130,11 @@ def _line(
 
 def _safety(check: Safety, violations: Sequence[Violation], complete: bool) -> Line:
     words = f"safety {check.safety}"
-    broken = [violation for violation in violations if violation.monitor in CONFLICT]
+    held = check.safety == "held"
+    watched = SAFETY if held else CONFLICT
+    broken = [violation for violation in violations if violation.monitor in watched]
     found = "; ".join(str(violation) for violation in broken)
-    if check.safety == "held":
+    if held:
         if broken:
             return Line(words, "violated", found)
         outcome = "met" if complete else "inconclusive"

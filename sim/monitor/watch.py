@@ -5,7 +5,7 @@ Owns: which monitors run and which validators they believe. Must not know: SimPy
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim.monitor.base import KEEP, Handler, Monitor, Violation
@@ -21,7 +21,9 @@ from sim.monitor.safety import (
     PinnedParameters,
     Validity,
 )
+from sim.monitor.votes import VoteSafety
 from sim.protocol.effects import Committed, Observation
+from sim.protocol.messages import Message
 
 
 class Watch:
@@ -45,6 +47,7 @@ class Watch:
         agreement = Agreement(epoch_of)
         self._monotonicity = CommitMonotonicity(validators, block_of)
         self._accountability = Accountability(honest, agreement)
+        self._votes = VoteSafety(honest, validators, block_of, epoch_of)
         self._no_lost_message = NoLostMessage()
         self._supply = SupplyConservation()
         self._liveness = None if commit_within_ns is None else Liveness(commit_within_ns, start_ns)
@@ -55,6 +58,7 @@ class Watch:
             LedgerEquality(),
             PinnedParameters(),
             self._accountability,
+            self._votes,
             self._no_lost_message,
             self._supply,
         ]
@@ -69,6 +73,8 @@ class Watch:
         self._of = [
             self._believed if honest >> node & 1 else self._doubted for node in range(validators)
         ]
+        self.stated: Callable[[int, int, Message], None] = self._votes.stated
+        """Show what a validator signs, as it does: (node, now_ns, message)."""
 
     def observe(self, node: int, now_ns: int, observation: Observation) -> None:
         """Show one observation of one validator."""
@@ -96,11 +102,13 @@ class Watch:
         self._monotonicity.restarted(node)
         if amnesia:
             self._accountability.corrupted(node)
+            self._votes.corrupted(node)
 
     def corrupted(self, node: int) -> None:
         """An adversary took a validator over: believe it no longer."""
         self._of[node] = self._doubted
         self._accountability.corrupted(node)
+        self._votes.corrupted(node)
 
     def healed(self, now_ns: int) -> None:
         """The last fault or attack ended: the clock of liveness starts anew."""

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sim.monitor import base, safety
+from sim.monitor import base, safety, votes
 from sim.monitor.base import Violation
 from sim.monitor.watch import Watch
 from sim.protocol.effects import (
@@ -23,6 +23,7 @@ from sim.protocol.effects import (
     Reconciled,
     ViewChanged,
 )
+from sim.protocol.messages import VoteMessage
 from sim.protocol.types import (
     QC,
     Block,
@@ -30,6 +31,7 @@ from sim.protocol.types import (
     EpochParameters,
     Evidence,
     PayloadRef,
+    Vote,
     WeightTable,
 )
 from sim.record.recorder import Recorder
@@ -96,6 +98,8 @@ def clean(chain: Chain, watch: Watch, blocks: Iterable[Block] | None = None) -> 
         qc = QC(block.epoch, block.view, block.id, 0b1011)
         watch.observe(0, now_ns, Certified(qc, 30))
         for node in range(3):
+            vote = Vote(block.epoch, block.view, block.id, node)
+            watch.stated(node, now_ns + node, VoteMessage(vote))
             watch.observe(node, now_ns + node, commit(block))
             watch.observe(node, now_ns + node, ViewChanged(0, block.view + 1, "certificate"))
     watch.supply(now_ns, 0, minted=10, held={"bonded": 7, "free": 2, "burned": 1})
@@ -119,7 +123,7 @@ def test_a_clean_run_breaks_nothing() -> None:
     end_ns = clean(chain, watch)
     assert watch.finish(end_ns) == ()
     assert watch.lost_messages == 0
-    assert len(watch.monitors) == 10
+    assert len(watch.monitors) == 11
 
 
 def test_agreement() -> None:
@@ -412,6 +416,7 @@ def test_supply_conservation(held: dict[str, int]) -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(safety, "KEEP", 8)
+    monkeypatch.setattr(votes, "KEEP", 8)
     assert base.KEEP > 8
     chain = Chain(40)
     watch = chain.watch(commit_within_ns=None)
@@ -425,8 +430,8 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in vars(monitor).items()
         if isinstance(value, dict) and name not in ("_next", "epochs")
     ]
-    assert len(stores) == 6
-    assert [len(store) for store in stores] == [8] * 6
+    assert len(stores) == 7
+    assert [len(store) for store in stores] == [8] * 7
 
 
 def test_a_violation_becomes_a_row(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from sim.world.routing.nodes import (
     Bundle,
     agents,
     build,
-    gateways,
     with_malice,
     with_states,
 )

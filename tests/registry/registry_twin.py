@@ -201,19 +201,28 @@ class Twin:
             if node not in row:
                 continue
             idents = [ident for ident in self.ops if self.shard(ident) == shard]
-            sources = [h for h in row if h != node and self.serves(h, shard)]
-            for source in sources:
-                self.bring_up(node, source, idents)
+            me.behind.add(shard)
+            sources = self.live(shard)
+            group = [h for h in row if self.hosts[h].up]
+            if not sources and all(self.owed_is_there(i, group) for i in idents):
+                sources = group
             if sources:
-                me.behind.discard(shard)
-            elif any(ops and not me.has(ops[-1]) for ops in (self.ops[i] for i in idents)):
-                me.behind.add(shard)
-            if shard not in me.behind:
-                for other in row:
-                    if self.hosts[other].up and shard in self.hosts[other].behind:
-                        self.hosts[other].behind.discard(shard)
-                        self.bring_up(other, node, idents)
+                for other in group:
+                    self.hosts[other].behind.discard(shard)
+                    for source in sources:
+                        self.bring_up(other, source, idents)
         return self.take_over(node)
+
+    def owed_is_there(self, ident: int, group: list[int]) -> bool:
+        """Say whether a group has the last confirmed write of an agent, or a later one."""
+        ops = self.ops[ident]
+        needed = len(self.row(ident)) // 2 + 1 if self.p.writes == "quorum" else 1
+        if len(group) < needed:
+            owed = ops[-1:]
+        else:
+            confirmed = [op for op in ops if op.number not in self.unconfirmed]
+            owed = [op for op in ops if confirmed and op.number >= confirmed[-1].number]
+        return not owed or any(self.hosts[h].has(op) for h in group for op in owed)
 
     def bring_up(self, target: int, source: int, idents: list[int]) -> None:
         for ident in idents:

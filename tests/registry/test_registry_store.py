@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim.world import registry as registry_package
 from sim.world.registry import columns
 from sim.world.registry.agent_registry import AgentRegistry
 from sim.world.registry.index import kernels
 from sim.world.registry.limits import RegistrationLimits, TokenBucket
 from sim.world.registry.parameters import RegistryParameters
 from sim.world.registry.record_store import RecordStore
-from tests.registry.registry_pair import CAPABILITIES, MS, NODES, network, parameters
+from tests.registry.registry_example import tour
+from tests.registry.registry_pair import CAPABILITIES, MS, NODES, REGION, network, parameters
 
 SECOND_NS = 10**9
 
@@ -266,6 +269,45 @@ def test_index_and_lists_survive_any_order(steps: list[tuple[int, int, int]]) ->
         assert (store.record(store.row_of(ident)) is not None) == (ident in model)
 
 
+def test_rows_of_who_left_are_used_again() -> None:
+    """500 agents come and go one after another; the columns stay at their first 64 rows."""
+    one = registry()
+    for ident in range(500):
+        now_ns = ident * SECOND_NS
+        one.register(ident, home=0, region=0, capability=0, now_ns=now_ns)
+        assert one.leave(ident, now_ns=now_ns).version == 2
+        assert one.get(ident) is None
+    assert one._store.capacity() == 64
+
+
+def test_hosts_that_know_all_only_together_serve_again_together() -> None:
+    """Replicas in three regions in a row: the middle one is in both quorums, each end in one.
+
+    After all three crashed neither end may serve alone, since it lacks the other's write; both
+    together may.
+    """
+    one = registry(writes="quorum", replication_lag_ns=10 * SECOND_NS)
+    shards = [sorted(one.hosts(s), key=lambda h: REGION[h]) for s in range(3)]
+    shard = next(s for s, row in enumerate(shards) if REGION[row[2]] - REGION[row[0]] == 2)
+    low, middle, high = shards[shard]
+    first, second = [i for i in range(100) if one.shard_of(i) == shard][:2]
+    assert one.register(first, home=low, region=0, capability=0, now_ns=0).host == low
+    assert one.register(second, home=high, region=0, capability=0, now_ns=0).host == high
+    now_ns = SECOND_NS
+    for node in (middle, low, high):
+        assert not one.crash(node, now_ns).lost
+    one.recover(low, now_ns)
+    assert one.read(first, gateway=low, now_ns=now_ns).reason == "host_down"
+    one.recover(high, now_ns)
+    for ident in (first, second):
+        for node in (low, high):
+            answer = one.read(ident, gateway=node, now_ns=now_ns)
+            assert (answer.host, answer.record, answer.stale) == (node, one.get(ident), False)
+    one.recover(middle, now_ns)
+    one.expire(now_ns)
+    assert one.pending_writes() == 0
+
+
 def test_growth_keeps_everything() -> None:
     one = AgentRegistry(RegistryParameters(capabilities=1))
     for ident in range(3_000):
@@ -297,3 +339,9 @@ def test_no_list_is_longer_than_its_room() -> None:
     for segment in range(400):
         span = range(int(c.start[segment]), int(c.start[segment] + c.size[segment]))
         assert [int(c.place[c.pool[place]]) for place in span] == list(span)
+
+
+def test_the_readme_shows_real_output() -> None:
+    text = (Path(registry_package.__file__).parent / "README.md").read_text(encoding="utf-8")
+    for line in tour():
+        assert f"    {line}\n" in text

@@ -5,7 +5,8 @@ Must not know: how records are stored or found, gateways, limits.
 
 Only writes that some live host still lacks are kept, newest last in a chain for each row. Each
 remembers what it replaced, so a chain says what every host would answer. A host that missed a write
-while it was down serves that shard again only when a live host has brought it up to date.
+while it was down serves that shard again only when a live host, or several that were down together,
+have brought it up to date.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ class Replicas:
     copy_delay: CopyDelay
     _down_since: dict[int, int] = field(default_factory=dict)
     _behind: dict[int, set[int]] = field(default_factory=dict)
-    """By host: shards of which it missed a write."""
+    """By host: shards that it does not serve until it has been brought up to date."""
+    _missed: dict[int, set[int]] = field(default_factory=dict)
+    """By host: shards of which it missed a write that all live hosts had."""
     _chains: dict[int, list[Write]] = field(default_factory=dict)
     _line: deque[Write] = field(default_factory=deque)
     """Writes that will settle of themselves, oldest first."""
@@ -156,7 +159,7 @@ class Replicas:
         upto = chain.index(write) + 1
         for host in self.hosts[write.shard]:
             if not any(one.at(host, now_ns) for one in chain[upto - 1 :]):
-                self._behind.setdefault(host, set()).add(write.shard)
+                self._missed.setdefault(host, set()).add(write.shard)
         for old in chain[:upto]:
             old.gone = True
         del chain[:upto]
@@ -185,32 +188,50 @@ class Replicas:
     def recover(self, host: int, now_ns: int) -> list[Undone]:
         """Bring a host back; return what is undone because enough are live again to decide.
 
-        In shards with a live host it has, at once, all that one has. In others it serves if it has
-        missed nothing, and brings those up to date that were waiting for such a host.
+        In shards with a live host it has, at once, all that one has. In others all hosts that are
+        up put together what they have, and serve if nothing lacks that a sender believes in.
         """
         if self._down_since.pop(host, None) is None:
             return []
-        behind = self._behind.setdefault(host, set())
-        pending: dict[int, list[Write]] = {}
-        for write in self._writes(host):
-            pending.setdefault(write.shard, []).append(write)
+        pending: dict[int, list[list[Write]]] = {}
+        for chain in self._chains.values():
+            pending.setdefault(chain[0].shard, []).append(chain)
         for shard, row in enumerate(self.hosts):
             if host not in row:
                 continue
-            writes = pending.get(shard, [])
-            sources = [other for other in row if other != host and self.serves(shard, other)]
-            if sources:
-                behind.discard(shard)
-                self._bring_up(host, sources, writes, now_ns)
-            elif any(self.lacking(host, write.row, now_ns) for write in writes):
-                behind.add(shard)
-            if shard in behind:
+            self._behind.setdefault(host, set()).add(shard)
+            chains = pending.get(shard, [])
+            sources = self.live(shard)
+            group = [other for other in row if self.up(other)]
+            if not sources and self._complete(shard, group, chains, now_ns):
+                sources = group
+            if not sources:
                 continue
-            for other in row:
-                if self.up(other) and shard in self._behind.get(other, ()):
-                    self._behind[other].discard(shard)
-                    self._bring_up(other, [host], writes, now_ns)
+            for other in group:
+                for kept in (self._behind, self._missed):
+                    kept.get(other, set()).discard(shard)
+                self._bring_up(other, sources, list(joined(*chains)), now_ns)
         return self._take_over(host, now_ns)
+
+    def _complete(
+        self, shard: int, group: Sequence[int], chains: Sequence[list[Write]], now_ns: int
+    ) -> bool:
+        """Say whether some hosts have, together, all that must not be lost.
+
+        One has all that all live hosts had, and of each row someone has the last confirmed write or
+        a later one; the last of all if they are too few to undo what was not confirmed.
+        """
+        if all(shard in self._missed.get(host, ()) for host in group):
+            return False
+        for chain in chains:
+            last = len(chain) - 1
+            if len(group) >= self.needed:
+                while last >= 0 and chain[last].acknowledged_ns == NEVER_NS:
+                    last -= 1
+            owed = chain[last:] if last >= 0 else []
+            if owed and not any(write.at(host, now_ns) for write in owed for host in group):
+                return False
+        return True
 
     def move(self, after: Placement, now_ns: int) -> None:
         """Change the placement; a new host has, at once, what the old ones that are up have."""
@@ -221,6 +242,7 @@ class Replicas:
             for host in new:
                 if host not in old:
                     self._behind.get(host, set()).discard(shard)
+                    self._missed.get(host, set()).discard(shard)
         for write in writes:
             old, new = before[write.shard], after[write.shard]
             for host in new:
@@ -281,7 +303,7 @@ class Replicas:
     ) -> None:
         """Give a host what one of `sources` has."""
         for write in writes:
-            if not write.at(host, now_ns) and any(write.at(s, now_ns) for s in sources):
+            if not write.at(host, now_ns) and any(write.at(other, now_ns) for other in sources):
                 write.visible_ns[host] = now_ns
                 write.sender[host] = host
 

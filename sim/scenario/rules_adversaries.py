@@ -26,6 +26,7 @@ from sim.scenario.exposure import named
 from sim.scenario.model import Ledger, Validators, Weights
 from sim.scenario.quantities import SHARE
 from sim.scenario.rulebook import Finding, needs
+from sim.scenario.selection import Heaviest, Lightest
 
 
 @needs("adversaries", "validators", "weights")
@@ -70,6 +71,22 @@ def _both(first: list[int] | None, second: list[int] | None) -> str | None:
         return "a validator may be"
     common = sorted(i for i in first if i in second)
     return f"validator {common[0]} is" if common else None
+
+
+@needs("validators", "weights", maybe=("faults", "adversaries"))
+def _selections_choose_somebody(
+    validators: Validators, weights: Weights, faults: Any, adversaries: Any
+) -> Iterator[Finding]:
+    for section, items in (("faults", faults), ("adversaries", adversaries)):
+        for index, item in enumerate(items):
+            nodes = getattr(item, "nodes", None)
+            for kind, key in ((Heaviest, "heaviest"), (Lightest, "lightest")):
+                if isinstance(nodes, kind) and not named(nodes, validators, weights):
+                    share = SHARE.format(getattr(nodes, f"{key}_ppm"))
+                    yield (
+                        (section, index, "nodes", key),
+                        f"chooses nobody: the {key} validator owns more than {share} of the weight",
+                    )
 
 
 @needs("adversaries")

@@ -1,4 +1,4 @@
-"""The threat scenarios run to the answers that they expect, survive a round trip, and are listed."""
+"""The threat scenarios run to the answers they expect, survive a round trip, and are listed."""
 
 from __future__ import annotations
 

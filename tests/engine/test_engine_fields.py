@@ -26,6 +26,7 @@ from sim.protocol.stake_manager import StakeParameters
 from sim.protocol.weighted_voting import WeightParameters
 from sim.scenario.model import Scenario
 from sim.world.agents import parameters as plane_parameters
+from tests.adversaries.effects import one_of_each
 from tests.engine.worlds import AGENTS, BUSY, EAST, WEST, scenario
 
 Field = tuple[type[Any], str]
@@ -244,7 +245,7 @@ def excused(kind: type[Any], name: str) -> bool:
 def test_every_field_of_a_scenario_is_read(tmp_path: Path) -> None:
     kinds = reachable(Scenario)
     assert len(kinds) > 60
-    worlds = [*everywhere(), *with_agents()]
+    worlds = [*everywhere(), *with_agents(), one_of_each()]
     unread = unread_fields(tmp_path, kinds, scenario_field_counts, worlds)
     assert names(field for field in unread if not excused(*field)) == ""
 

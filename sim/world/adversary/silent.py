@@ -9,7 +9,11 @@ from sim.world.adversary import Attack, Edited, message_of
 
 
 class Silent(Attack):
-    """Send nothing at all. Costs liveness once silent weight exceeds 1 - q; never safety."""
+    """Send nothing at all: no votes, proposals, timeouts, answers.
+
+    Up to 1 - q of the weight it costs the views that it would lead; above, the chain halts. It
+    never touches safety, and nobody can prove it: absence costs reputation and uptime only.
+    """
 
     kind: ClassVar[str] = "silent"
 

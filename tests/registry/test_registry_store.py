@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.world import registry as registry_package
+from sim.world.agents.draws import keys_of
+from sim.world.agents.population import draw_population
+from sim.world.chance import Chance
 from sim.world.registry import columns
 from sim.world.registry.agent_registry import AgentRegistry
 from sim.world.registry.index import kernels
 from sim.world.registry.limits import RegistrationLimits, TokenBucket
 from sim.world.registry.parameters import RegistryParameters
 from sim.world.registry.record_store import RecordStore
+from tests.agents.cases import basic
+from tests.agents.cases import network as tables
 from tests.registry.registry_example import tour
 from tests.registry.registry_pair import CAPABILITIES, MS, NODES, REGION, network, parameters
 
@@ -161,6 +167,24 @@ def test_frames_go_in_and_out() -> None:
     alive = rich.filter(pl.col("lease_until_ns") > 30 * SECOND_NS)
     assert one.count(1, region=2, alive_at_ns=30 * SECOND_NS) == len(alive)
     assert sum(load.records for load in one.hot_shards(99)) == len(frame)
+
+
+def test_a_population_starts_with_who_is_registered() -> None:
+    """Half of the plane's agents have a lease at the start; those are the records, no others."""
+    plane = basic(directory=replace(basic().directory, registered_ppm=500_000, lease_ns=SECOND_NS))
+    people = draw_population(plane, tables(2), keys_of(Chance(3, 0)))
+    p = RegistryParameters(
+        node_region=plane.node_region, regions=2, capabilities=plane.capabilities
+    )
+    one = AgentRegistry.from_population(people, p)
+    leased = np.flatnonzero(people.lease_until_ns > 0).tolist()
+    assert len(one) == len(leased) == plane.agents // 2
+    for agent in range(plane.agents):
+        record = one.get(int(people.ident[agent]))
+        assert (record is not None) == (agent in leased)
+        if record is not None:
+            names = ("home", "region", "capability", "lease_until_ns")
+            assert [int(getattr(people, n)[agent]) for n in names] == list(record[1:5])
 
 
 def test_turns_show_different_agents_and_all_of_them() -> None:

@@ -288,6 +288,7 @@ class AgentRegistry:
     ) -> tuple[Movement, ...]:
         """Hand shards of hosts known to be down, or that have `left`, to others; back as well.
 
+        `left`: all that have left, on every call: who is no longer named is a host again.
         Returns what moves. New hosts have it at once: time and bytes are the caller's to charge.
         """
         self._advance(now_ns)

@@ -235,13 +235,8 @@ class Observer:
         self._settle()
         block = fate.block
         self.transactions_committed += sum(ref.tx_count for ref in block.payload)
-        self._recorder.latency(
-            "block",
-            self._regions[block.proposer],
-            self._regions[block.proposer],
-            now_ns,
-            now_ns - fate.proposed_ns,
-        )
+        region = self._regions[block.proposer]
+        self._recorder.latency("block", region, region, now_ns, now_ns - fate.proposed_ns)
         self._first_commit(block, now_ns)
         before = self._ledger.state(block.parent)
         after = self._ledger.state(block.id)

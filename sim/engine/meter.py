@@ -72,11 +72,7 @@ class Meter:
                         rows.append(self._row(second, name, pair, outcome, "", count, sizes[pair]))
         for (reason, kind, pair), (count, size) in self._lost.items():
             rows.append(self._row(second, kind_of(kind), pair, "dropped", reason, count, size))
-        if rows:
-            columns = zip(*rows, strict=True)
-            self._recorder.append(
-                "traffic", {n: list(c) for n, c in zip(_COLUMNS, columns, strict=True)}
-            )
+        self._recorder.append_rows("traffic", _COLUMNS, rows)
         for flow in self._flows.values():
             for counts in (
                 flow.offered,

@@ -18,7 +18,7 @@ _SAMPLED = ("delivered", "stored", "dropped")
 
 def record_rows(rows: Drained, recorder: Sink) -> None:
     """Append everything that the plane has drained."""
-    traffic, latency, stations, samples = rows
+    traffic, latency, stations, samples = rows[:4]
     if len(traffic["second"]):
         recorder.append(
             "traffic",

@@ -47,8 +47,4 @@ class StationMeter:
             self._before[place] = sums
             served, busy, waited = (a - b for a, b in zip(sums, before, strict=True))
             rows.append((second, name, "consensus", node, served, busy, waited, -1, 0))
-        if rows:
-            columns = zip(*rows, strict=True)
-            self._recorder.append(
-                "stations", {n: list(c) for n, c in zip(_COLUMNS, columns, strict=True)}
-            )
+        self._recorder.append_rows("stations", _COLUMNS, rows)

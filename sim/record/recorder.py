@@ -42,6 +42,10 @@ class Sink(Protocol):
 
     def append_row(self, table: str, **values: Any) -> None: ...
 
+    def append_rows(
+        self, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None: ...
+
     def latency(
         self,
         kind: str,
@@ -75,6 +79,9 @@ class NullRecorder:
 
     def append_row(self, table: str, **values: Any) -> None:
         """Forget a row."""
+
+    def append_rows(self, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Forget rows."""
 
 
 class _Buffer:
@@ -179,6 +186,15 @@ class Recorder:
         buffer.bytes += buffer.row_bytes
         if buffer.height() >= self._buffer_rows or self._held_bytes >= self._buffer_bytes:
             self._make_room(buffer)
+
+    def append_rows(self, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Add rows at once, each with its values in the order of `names`; the checks of `append`.
+
+        Rows of another length than `names` raise ValueError.
+        """
+        if rows:
+            columns = map(list, zip(*rows, strict=True))
+            self.append(table, dict(zip(names, columns, strict=True)))
 
     def latency(
         self,

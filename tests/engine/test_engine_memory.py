@@ -10,7 +10,7 @@ import pytest
 
 from sim.engine import observer
 from sim.engine.world import World
-from sim.monitor import safety, watch
+from sim.monitor import safety, votes, watch
 from sim.protocol import ledger
 from sim.world.agents.payload import book
 from tests.engine.census import census
@@ -49,6 +49,7 @@ def small_memories(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds that a short run reaches; they are counts, and the code beside them is the same."""
     monkeypatch.setattr(safety, "KEEP", 64)
     monkeypatch.setattr(watch, "KEEP", 64)
+    monkeypatch.setattr(votes, "KEEP", 64)
     monkeypatch.setattr(observer, "_ONCE_KEPT", 128)
     monkeypatch.setattr(observer, "_EPOCHS_KEPT", 16)
     monkeypatch.setattr(ledger, "_COMMITS_KEPT", 64)

@@ -67,6 +67,23 @@ def test_rows_and_columns_are_the_same_rows(tmp_path: Path) -> None:
     assert rows.close() == columns.close()
 
 
+def test_rows_at_once_are_the_same_rows(tmp_path: Path) -> None:
+    names = ("reason", "time_ns", "node", "epoch", "view")
+    rows = [("timeout", 5, 1, 0, 2), ("epoch", 7, 2, 1, 1)]
+    single, many = (Recorder(tmp_path / name, detail="messages") for name in ("a", "b"))
+    for row in rows:
+        single.append_row("views", **dict(zip(names, row, strict=True)))
+    many.append_rows("views", names, rows)
+    many.append_rows("views", names, [])
+    with pytest.raises(ValueError, match="argument"):
+        many.append_rows("views", names, [*rows, ("timeout", 5)])
+    with pytest.raises(ValueError, match="argument"):
+        many.append_rows("views", names[:4], rows)
+    with pytest.raises(RecordError, match="view"):
+        many.append_rows("views", names, [("timeout", 5, 1, 0, "two")])
+    assert single.close() == many.close()
+
+
 def test_codes_become_words(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "r", vocabularies=VOCABULARIES)
     columns = {name: np.array([value, value]) for name, value in counted(1, 2, 3).items()}

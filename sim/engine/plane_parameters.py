@@ -10,7 +10,16 @@ from dataclasses import replace
 
 from sim.engine.genesis import Census, validator_regions
 from sim.scenario import agents as asked
+from sim.scenario.directory import (
+    AgentNodes,
+    Directory,
+    Hierarchical,
+    OneHop,
+    RegistrationLimits,
+    RouterNodes,
+)
 from sim.scenario.model import Scenario
+from sim.scenario.rules_directory import DEFAULT_ALPHA
 from sim.world.agents import parameters as plane
 from sim.world.agents.kinds import (
     LOOKUP_CAPABILITY,
@@ -23,8 +32,20 @@ from sim.world.agents.kinds import (
 )
 from sim.world.crypto.costs import CostModel
 from sim.world.crypto.suites import SIGNATURE_BYTES
-from sim.world.network.regions import custom_region
+from sim.world.network.regions import custom_region, known_regions
 from sim.world.network.tables import NetworkTables, build_tables
+from sim.world.routing.parameters import (
+    HIERARCHICAL,
+    ITERATIVE,
+    KADEMLIA,
+    RECURSIVE,
+    RoutingParameters,
+)
+
+RECORD_BYTES = 7_552
+"""A registration as it was signed: see `record_size` of the scenario."""
+GATEWAY_BURST, REGISTRY_BURST = 100, 1_000
+"""Bursts of the limits on registrations where a scenario leaves them out."""
 
 
 def region_names(scenario: Scenario) -> tuple[str, ...]:
@@ -111,7 +132,7 @@ def plane_parameters(
     )
 
 
-def _station(station: asked.Station | asked.Directory) -> plane.Station:
+def _station(station: asked.Station | Directory) -> plane.Station:
     return plane.Station(
         servers=station.servers,
         work_ns=station.service_ns,
@@ -124,12 +145,19 @@ def _batch(batch: asked.Batch) -> plane.Batch:
     return plane.Batch(count=batch.count, size_bytes=batch.size_bytes, age_ns=batch.age_ns)
 
 
-def _directory(
-    directory: asked.Directory, gateways: tuple[int, ...], census: Census
-) -> plane.Directory:
+def _directory(directory: Directory, gateways: tuple[int, ...], census: Census) -> plane.Directory:
+    record_bytes = directory.record_size_bytes
     return plane.Directory(
         shards=_shards(directory.shards, gateways, census),
         station=_station(directory),
+        dht=_dht(directory, gateways, census),
+        replicas=directory.replicas,
+        quorum_reads=directory.reads == "quorum",
+        quorum_writes=directory.writes == "quorum",
+        replication_lag_ns=directory.replication_lag_ns,
+        record_bytes=RECORD_BYTES if record_bytes is None else record_bytes,
+        limits=_limits(directory.registration_limits),
+        re_home=directory.re_home,
         query_bytes=directory.query_bytes,
         cache_slots=directory.cache_slots,
         cache_ttl_ns=directory.cache_ttl_ns,
@@ -137,6 +165,64 @@ def _directory(
         lease_ns=directory.lease_ns,
         registered_ppm=directory.registered_ppm,
     )
+
+
+def _limits(limits: RegistrationLimits | None) -> plane.RegistrationLimits:
+    if limits is None:
+        return plane.RegistrationLimits()
+    return plane.RegistrationLimits(
+        gateway_rate_nhz=limits.gateway_rate_nhz or 0,
+        gateway_burst=limits.gateway_burst or GATEWAY_BURST,
+        rate_nhz=limits.rate_nhz or 0,
+        burst=limits.burst or REGISTRY_BURST,
+    )
+
+
+def _dht(directory: Directory, gateways: tuple[int, ...], census: Census) -> plane.Dht | None:
+    asked = directory.routing
+    if isinstance(asked, OneHop):
+        return None
+    kind = HIERARCHICAL if isinstance(asked, Hierarchical) else KADEMLIA
+    nodes, per_region = plane.DHT_GATEWAYS, 0
+    if isinstance(asked.nodes, RouterNodes):
+        nodes, per_region = plane.DHT_ROUTERS, asked.nodes.per_region
+    elif isinstance(asked.nodes, AgentNodes):
+        nodes = plane.DHT_AGENTS
+    routing = RoutingParameters(
+        kind=kind,
+        style=ITERATIVE if asked.style == "iterative" else RECURSIVE,
+        k=asked.k,
+        b=asked.b,
+        id_bits=asked.id_bits,
+        alpha=asked.alpha or DEFAULT_ALPHA,
+        disjoint_paths=asked.disjoint_paths,
+        proximity=asked.proximity,
+        rpc_timeout_ns=asked.rpc_timeout_ns,
+        rpc_bytes=asked.rpc_size_bytes,
+        contact_bytes=asked.contact_size_bytes,
+        refresh_ns=asked.refresh_ns,
+        deadline_ns=directory.timeout_ns,
+    )
+    zones = _zones(gateways, census) if kind == HIERARCHICAL else ()
+    return plane.Dht(routing=routing, nodes=nodes, per_region=per_region, zones=zones)
+
+
+def _zones(gateways: tuple[int, ...], census: Census) -> tuple[int, ...]:
+    """Return the zone of each node: gateways of a region take its zones in turn, others its first.
+
+    Zones are numbered over all regions, in the order of nodes. A region of the scenario's own has
+    one zone.
+    """
+    known, turns = known_regions(), dict.fromkeys(census.regions, 0)
+    number: dict[tuple[str, int], int] = {}
+    zones = []
+    for node, name in enumerate(census.regions):
+        place = 0
+        if node in gateways:
+            place = turns[name] % (known[name].zones if name in known else 1)
+            turns[name] += 1
+        zones.append(number.setdefault((name, place), len(number)))
+    return tuple(zones)
 
 
 def _shards(wanted: int | None, gateways: tuple[int, ...], census: Census) -> tuple[int, ...]:

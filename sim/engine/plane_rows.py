@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from sim.record.recorder import Sink
-from sim.world.agents.kinds import DELIVERED, KINDS, REASONS, STATIONS
-from sim.world.agents.tables import OUTCOMES, Drained
+from sim.world.agents.kinds import DELIVERED, KINDS, QUESTIONS, REASONS, STATIONS
+from sim.world.agents.tables import LOOKUPS, OUTCOMES, REGISTRY, Drained
 from sim.world.chance import I64
 
-VOCABULARIES = {"kind": KINDS, "reason": ("", *REASONS), "station": STATIONS}
+VOCABULARIES = {"kind": KINDS, "question": QUESTIONS, "reason": ("", *REASONS), "station": STATIONS}
 """Words by code, for the recorder; a reason's code is the plane's plus one, 0 is none."""
 _RECORDED = ("offered", "delivered", "stored", "retried", "dropped")
 _OUTCOME = np.array([_RECORDED.index(name) for name in OUTCOMES], dtype=np.int64)
@@ -63,6 +63,33 @@ def record_rows(rows: Drained, recorder: Sink) -> None:
         )
     if len(samples["message"]) and recorder.keeps("samples"):
         _samples(samples, recorder)
+    _directory(rows, recorder)
+
+
+def _directory(rows: Drained, recorder: Sink) -> None:
+    """Append what the directory was asked, how soon it answered, what its hosts did."""
+    lookups, answers, registry = rows.lookups, rows.lookup_latency, rows.registry
+    if len(lookups["second"]):
+        columns = {name: lookups[name] for name in LOOKUPS if name not in ("source", "target")}
+        regions = {
+            "source_region": lookups["source"],
+            "destination_region": lookups["target"],
+        }
+        recorder.append("lookups", columns | regions)
+    if len(answers["second"]):
+        recorder.append(
+            "lookup_latency",
+            {
+                "second": answers["second"],
+                "kind": answers["kind"],
+                "source_region": answers["source"],
+                "destination_region": answers["target"],
+                "bucket": answers["bucket"],
+                "count": answers["count"],
+            },
+        )
+    if len(registry["second"]):
+        recorder.append("registry", {name: registry[name] for name in REGISTRY})
 
 
 def _samples(samples: dict[str, I64], recorder: Sink) -> None:

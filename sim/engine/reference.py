@@ -69,8 +69,9 @@ class Reference:
     def __init__(self, parameters: PlaneParameters, network: NetworkTables, chance: Chance) -> None:
         self.p = parameters
         self.env = Clock()
-        self.keys = [int(k) for k in draws.keys_of(chance)]
-        keys = draws.keys_of(chance)
+        self.network, self.chance = network, chance
+        self.purposes = keys = draws.keys_of(chance)
+        self.keys = [int(k) for k in keys]
         self.people = draw_population(parameters, network, keys)
         self.workload = Workload(parameters, self.people, keys, chance)
         nodes = range(len(parameters.node_region))

@@ -204,8 +204,9 @@ class Query:
         self.ident, self.attempt, self.asked_ns = leader.ident, leader.attempt, asked_ns
         self.waiting: list[simpy.Event] = []
         self.answered, self.found, self.failed_ns = False, True, NEVER
-        self.gateway = self.home = self.secondary = -1
-        """Who asks; where the answer says that the agent is."""
+        self.source = leader.source
+        self.gateway = self.host = self.home = self.secondary = -1
+        """Who asks, who answers; where the answer says that the agent is."""
 
     def wake(self, failure: Lost | None) -> None:
         waiting, self.waiting = self.waiting, []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
+from sim.engine.reference_dht import DhtReference
 from sim.engine.reference_parts import Job, Lost, Message, Query, at_priority
 from sim.world.agents import draws, kinds
 from sim.world.agents.build import registration_limits
@@ -33,7 +34,7 @@ from sim.world.agents.tables import (
 from sim.world.chance import mix
 from sim.world.registry.limits import ADMITTED, RegistrationMeter
 from sim.world.registry.placement import Placement, coordinator, hand_over, place, repaired
-from sim.world.registry.quorum import DOWN_NS, quorum_size, quorum_wait_ns
+from sim.world.registry.quorum import DOWN_NS, quorum_wait_ns
 
 if TYPE_CHECKING:
     from sim.engine.reference import Reference
@@ -89,6 +90,7 @@ class RegistryReference:
         self.written: list[Write] = []
         self.confirming: list[tuple[int, simpy.Event]] = []
         self.arriving: list[tuple[Message, int, simpy.Event]] = []
+        self.dht = DhtReference(plane) if self.d.dht else None
 
     # -- the desk -----------------------------------------------------------------------------
 
@@ -139,22 +141,20 @@ class RegistryReference:
     def query(self, query: Query, gateway: int) -> Steps:
         """Take a question to its coordinator and the answer back."""
         ident, attempt, plane = query.ident, query.attempt, self.plane
-        host = self._coordinator(query.key, gateway, attempt)
         query.gateway = gateway
         asked_ns = self.env.now
-        region = self.p.node_region
-        pair = (region[gateway], region[host])
-        away = int(host != gateway)
-        sums = (away, away, away, away, away * self.d.query_bytes, pair[0] != pair[1], 0)
-        plane.ledgers.lookup(query, asked_ns, ROUTE_FOUND, pair, sums)
         try:
-            if host != gateway:
-                yield from plane.hop(gateway, host, ident, attempt, draws.QUERY_DELAY)
+            if self.dht is None:
+                yield from self._hop(query, gateway)
+            else:
+                yield from self.dht.find(query, gateway)
+            host = query.host
             yield plane.shard[host].serve(Job(ident, attempt, self._work_ns(), query))
             yield from self._act(query, host)
             back_ns = 0
             if host != gateway:
                 back_ns = plane.crossing_ns(host, gateway, ident, attempt, draws.ANSWER_DELAY)
+            pair = (self.p.node_region[gateway], self.p.node_region[host])
             plane.ledgers.answer(query, self.env.now, pair, self.env.now + back_ns - asked_ns)
             yield self.env.timeout(back_ns)
         except Lost:
@@ -167,6 +167,17 @@ class RegistryReference:
             query.wake(None)
         if query in plane.caches[gateway].live:
             plane.caches[gateway].live.remove(query)
+
+    def _hop(self, query: Query, gateway: int) -> Steps:
+        """Go straight to the coordinator."""
+        query.host = host = self._coordinator(query.key, gateway, query.attempt)
+        region, away = self.p.node_region, int(host != gateway)
+        pair = (region[gateway], region[host])
+        sums = (away, away, away, away, away * self.d.query_bytes, pair[0] != pair[1], 0)
+        self.plane.ledgers.lookup(query, self.env.now, ROUTE_FOUND, pair, sums)
+        if away:
+            place = (query.ident, query.attempt, draws.QUERY_DELAY)
+            yield from self.plane.hop(gateway, host, *place)
 
     def _work_ns(self) -> int:
         work = self.d.station
@@ -185,36 +196,38 @@ class RegistryReference:
         """Read or write at the coordinator, whose service ends now, and wait for its quorum."""
         ledgers, writes = self.plane.ledgers, query.kind in WRITING
         ledgers.registry(self.env.now, host, WRITE if writes else READ)
-        row = self.hosts[self.shard_of(query.key)]
+        others = self._others(query.key, host)
         witnesses, wait_ns = [host], 0
         if self.d.quorum_writes if writes else self.d.quorum_reads:
-            trips = [self._trip_ns(query, host, rank, node) for rank, node in enumerate(row)]
-            others = [trip for trip, node in zip(trips, row, strict=True) if node != host]
-            waited = quorum_wait_ns(others, self.d.replicas)
+            trips = [self._trip_ns(query, host, rank, node) for rank, node in others]
+            waited = quorum_wait_ns(trips, self.d.replicas)
             if waited is None:
                 ledgers.registry(self.env.now, host, FAILED_QUORUM)
                 raise Lost(kinds.LOOKUP_FAILED)
             wait_ns = waited
-            if quorum_size(self.d.replicas) > 1:
-                near = [t != DOWN_NS and t <= wait_ns for t in trips]
-                pairs = zip(row, near, strict=True)
-                witnesses += [node for node, in_time in pairs if in_time and node != host]
+            pairs = zip(others, trips, strict=True)
+            witnesses += [node for (_, node), t in pairs if t != DOWN_NS and t <= wait_ns]
         if not writes and query.kind != kinds.LOOKUP_CAPABILITY:
             self._read(query, host, witnesses)
         if wait_ns:
             ledgers.note("quorum")
             yield self._confirmed(host, wait_ns)
         if writes:
-            missed = 0
-            for rank, node in enumerate(row):
-                if node != host and self.plane.links.blocked(host, node):
-                    missed |= 1 << rank
-            self.written.append(Write(self.env.now, query, host, missed))
+            links = self.plane.links
+            missed = [rank for rank, node in others if links.blocked(host, node)]
+            self.written.append(Write(self.env.now, query, host, sum(1 << rank for rank in missed)))
+
+    def _others(self, key: int, node: int) -> list[tuple[int, int]]:
+        """Return (place, host) of the copies besides a node's: in other regions than its own."""
+        region = self.p.node_region
+        row = enumerate(self.hosts[self.shard_of(key)])
+        away = [(rank, host) for rank, host in row if region[host] != region[node]]
+        return away[: self.d.replicas - 1]
 
     def _trip_ns(self, query: Query, host: int, rank: int, node: int) -> int:
         links, key = self.plane.links, self.plane.keys[draws.REPLICA_TRIP]
         blocked = links.blocked(host, node) or links.blocked(node, host)
-        if node == host or self.plane.down[node] or blocked:
+        if self.plane.down[node] or blocked:
             return DOWN_NS
         ways = ((host, node), (node, host))
         place = query.attempt << 8 | rank << 1
@@ -272,6 +285,8 @@ class RegistryReference:
         for write in sorted(writes, key=lambda w: (w.time_ns, w.query.ident, w.query.attempt)):
             self._apply(write)
         self._view(boundary_ns)
+        if self.dht is not None:
+            self.dht.look(boundary_ns)
 
     def _apply(self, write: Write) -> None:
         query, people, agent = write.query, self.plane.people, write.query.key
@@ -352,12 +367,9 @@ class RegistryReference:
             node, time_ns = written.node, written.time_ns
         else:
             node, time_ns = written.coordinator, written.written_ns
-        row = self.hosts[self.shard_of(agent)]
-        others = sum(1 << rank for rank, host in enumerate(row) if host != node)
-        if others == 0:
-            return False
+        others = [rank for rank, _ in self._others(agent, node)]
         waits = time_ns + self.d.replication_lag_ns > self.env.now
-        return waits or written.missed & others == others
+        return bool(others) and (waits or all(written.missed >> rank & 1 for rank in others))
 
     def links_changed(self) -> None:
         """Send the copies that a blocked link held back, where it lets them through now."""

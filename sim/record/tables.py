@@ -117,6 +117,8 @@ _HEIGHT = _int("height", "height of the block; genesis is 0")
 _BLOCK = _id("block", "block id")
 _REASON = _label("reason", "reason code")
 _KIND = _label("kind", "kind of message: see the vocabulary below", "kind")
+_QUESTION = _label("kind", "question: a kind of message, or re_home", "question")
+_ASKER = _label("source_region", "region of the gateway that asked", "region")
 _ENTERED = _enum("reason", "certificate timeout epoch sync join", "what took it there")
 _FROM = _label("source_region", "region of the sender", "region")
 _TO = _label("destination_region", "region of the receiver", "region")
@@ -392,6 +394,59 @@ TABLES: tuple[Table, ...] = (
             _label("reason", "why it was dropped; empty otherwise", "reason"),
             _int("attempts", "tries it took"),
             _int("size_bytes", "bytes on the wire"),
+        ),
+    ),
+    Table(
+        "lookups",
+        "Questions to the agents' directory by second, question, region pair and outcome.",
+        "rounds",
+        (
+            _SECOND,
+            _QUESTION,
+            _ASKER,
+            _label("destination_region", "region of the host found, else the asker's", "region"),
+            _enum("outcome", "found not_found timed_out poisoned", "what the routing came to"),
+            _sum("lookups", "how many"),
+            _sum("depth", "length of the chain of learning that led to the host"),
+            _sum("rounds", "waves of questions (iterative); chains of forwarding (recursive)"),
+            _sum("rpcs", "questions sent, those to nodes that were gone included"),
+            _sum("messages", "messages of the routing"),
+            _sum("bytes", "their bytes"),
+            _sum("crossings", "messages between regions"),
+            _sum("timeouts", "questions that nobody answered"),
+        ),
+    ),
+    Table(
+        "lookup_latency",
+        "Question asked to answered at the gateway, by the second in which the answer left.",
+        "rounds",
+        (
+            _SECOND,
+            _QUESTION,
+            _ASKER,
+            _label("destination_region", "region of the host that answered", "region"),
+            _int("bucket", "logarithmic bucket, 32 an octave: see below"),
+            _sum("count", "answers in the bucket"),
+        ),
+    ),
+    Table(
+        "registry",
+        "What happened at the registry's hosts, by second, host and event.",
+        "rounds",
+        (
+            _SECOND,
+            _int("node", "validator whose gateway it is"),
+            _enum(
+                "event",
+                "read write stale no_quorum limited lost_write re_homed taken_over moved_in",
+                "read, write: served here; stale: reads answered without the newest version; "
+                "no_quorum: too few replicas to confirm; limited: registrations not passed on; "
+                "lost_write: acknowledged writes that went down with it; re_homed: agents that "
+                "moved here; taken_over: shards it took over or got back; moved_in: records that "
+                "it was sent for that",
+            ),
+            _sum("count", "how many"),
+            _sum("bytes", "bytes of the records moved; 0 otherwise"),
         ),
     ),
     Table(

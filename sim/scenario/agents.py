@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKind
+from sim.scenario.directory import DEFAULT_DIRECTORY, Directory
 from sim.scenario.fields import (
     Count,
     Placed,
@@ -22,7 +23,7 @@ from sim.scenario.fields import (
     share,
     size,
 )
-from sim.scenario.selection import MAX_VALIDATORS, Selection
+from sim.scenario.selection import Selection
 
 AgentRate: TypeAlias = Annotated[int, rate("0 /s", "1000 /s")]
 PayloadSize: TypeAlias = Annotated[int, size("1 B", "1 MiB")]
@@ -344,36 +345,6 @@ class Compression:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Directory:
-    """Where gateways learn an agent's location (`one_hop`): shards at gateways, and caches."""
-
-    __pydantic_config__ = STRICT
-    shards: Annotated[int, Count(1, MAX_VALIDATORS)] | None = None
-    """Gateways that host a shard, taken from each region in turn; left out, all of them."""
-    servers: Annotated[int, Count(1, 1_024)] = 2
-    """Servers of a shard."""
-    service_ns: Annotated[int, duration("1 ns", "10 s")] = 20_000
-    """Time that a server takes for one query, whatever its length."""
-    service_per_kib_ns: Annotated[int, duration("0 s", "1 s")] = 0
-    """Further time for each KiB of a query."""
-    queue: Annotated[int, Count(1, 10_000_000)] = 50_000
-    """Queries that may wait at a shard; more are refused."""
-    query_bytes: Annotated[int, size("0 B", "64 KiB")] = 64
-    """Length of a gateway's own query."""
-    cache_slots: Annotated[int, Count(0, 10_000_000)] = 8_192
-    """Locations that a gateway remembers; 0: none."""
-    cache_ttl_ns: Annotated[int, duration("0 s", "1 d")] = 30_000_000_000
-    """How long a gateway trusts a location, from the start of its lookup."""
-    timeout_ns: Annotated[int, duration("100 ms", "10 min")] = 1_000_000_000
-    """How long a gateway waits for an answer."""
-    lease_ns: Annotated[int, duration("0 s", "365 d")] = 0
-    """Life of a registration that is not renewed; `0 s`: for ever. Leases start with a residual
-    life uniform up to this, so some run out before their first renewal."""
-    registered_ppm: Annotated[int, share()] = 1_000_000
-    """Share of the agents that are registered at the start."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Retries:
     """What an agent does when no answer comes."""
 
@@ -429,7 +400,7 @@ class Agents:
     """Gateway, requests in."""
     egress: Station = Station(servers=4, service_ns=10_000)
     """Gateway, messages out to its agents."""
-    directory: Directory = Directory()
+    directory: Directory = DEFAULT_DIRECTORY
     """Locations."""
     batch: Batch = Batch()
     """Messages from gateway to gateway."""

@@ -32,7 +32,13 @@ def needs(*sections: str, maybe: tuple[str, ...] = ()) -> Callable[[Rule], Rule]
 
 def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:
     """Return what every rule finds whose sections are there."""
-    from sim.scenario import rules, rules_adversaries, rules_agents, rules_expect  # noqa: F401
+    from sim.scenario import (  # noqa: F401
+        rules,
+        rules_adversaries,
+        rules_agents,
+        rules_directory,
+        rules_expect,
+    )
 
     found: list[Finding] = []
     for names, maybe, rule in _RULES:

@@ -16,6 +16,13 @@ from sim.world.agents import parameters as p
 from sim.world.agents.tables import Counters, Drained
 from sim.world.network.jitter import shape_table
 from sim.world.network.tables import NetworkTables
+from sim.world.routing.parameters import (
+    HIERARCHICAL,
+    ITERATIVE,
+    KADEMLIA,
+    RECURSIVE,
+    RoutingParameters,
+)
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -202,6 +209,7 @@ def _directory(
     return p.Directory(
         shards=tuple(draw(st.lists(hosts, min_size=1, max_size=3))),
         station=_station(draw, scale),
+        dht=_dht(draw, nodes) if _pick(draw, True, False) else None,
         replicas=replicas,
         quorum_reads=replicas > 1 and _pick(draw, True, False),
         quorum_writes=replicas > 1 and _pick(draw, True, False),
@@ -215,6 +223,26 @@ def _directory(
         lease_ns=_pick(draw, 0, 800 * MS),
         registered_ppm=_pick(draw, PPM, 700_000),
     )
+
+
+def _dht(draw: DrawFn, nodes: int) -> p.Dht:
+    """Few contacts and short lives, so that tables are under-filled and stale."""
+    routing = RoutingParameters(
+        kind=_pick(draw, KADEMLIA, HIERARCHICAL),
+        style=_pick(draw, RECURSIVE, ITERATIVE),
+        k=_pick(draw, 2, 3, 8),
+        b=_pick(draw, 1, 2),
+        id_bits=_pick(draw, 32, 64),
+        alpha=_pick(draw, 1, 2),
+        disjoint_paths=_pick(draw, 1, 2),
+        proximity=_pick(draw, True, False),
+        rpc_timeout_ns=_pick(draw, 5, 40) * MS,
+        refresh_ns=_pick(draw, 200, 5_000) * MS,
+        deadline_ns=_pick(draw, 60, 300) * MS,
+    )
+    zones = tuple(range(nodes)) if _pick(draw, True, False) else ()
+    who = _pick(draw, p.DHT_GATEWAYS, p.DHT_ROUTERS, p.DHT_AGENTS, p.DHT_AGENTS)
+    return p.Dht(routing=routing, nodes=who, per_region=_pick(draw, 1, 3), zones=zones)
 
 
 def _limits(draw: DrawFn) -> p.RegistrationLimits:
@@ -298,7 +326,8 @@ def fixed_cases() -> list[Case]:
     )
     copied = basic(
         traffic=(
-            *basic().traffic[:3],
+            replace(basic().traffic[0], arrivals=p.Poisson(rate_nhz=6 * 10**9)),
+            *basic().traffic[1:3],
             replace(basic().traffic[3], arrivals=p.Poisson(rate_nhz=2 * 10**9)),
             *basic().traffic[4:],
         ),
@@ -309,16 +338,30 @@ def fixed_cases() -> list[Case]:
             replication_lag_ns=180 * MS,
             limits=p.RegistrationLimits(gateway_rate_nhz=9 * 10**9, rate_nhz=40 * 10**9, burst=3),
             re_home=True,
-            cache_ttl_ns=150 * MS,
+            cache_ttl_ns=900 * MS,
             timeout_ns=100 * MS,
-            lease_ns=600 * MS,
+            lease_ns=3_000 * MS,
         ),
     )
     sure = replace(copied, directory=replace(copied.directory, quorum_writes=True))
+    routed = replace(
+        busy,
+        directory=replace(
+            busy.directory,
+            dht=p.Dht(
+                routing=RoutingParameters(kind=HIERARCHICAL, k=2, rpc_timeout_ns=30 * MS),
+                nodes=p.DHT_AGENTS,
+            ),
+            replicas=2,
+            replication_lag_ns=50 * MS,
+            re_home=True,
+        ),
+    )
     found = []
-    for seed, parameters in enumerate((basic(), slow, busy, copied, sure)):
+    for seed, parameters in enumerate((basic(), slow, busy, copied, sure, routed)):
         asks = [(t, t // 130 % 5) for t in range(90, 1_900, 130)]
-        script = sorted([*drill(parameters), *asks], key=lambda row: row[0])
+        away = [(1_300, changes.NodeDown(0)), (1_610, changes.NodeUp(0))]
+        script = sorted([*drill(parameters), *away, *asks], key=lambda row: row[0])
         timed = tuple((t * MS, what) for t, what in script)
         found.append(Case(parameters, network(2, loss_ppb=10**7), seed, timed, 2_050 * MS))
     return found

@@ -48,6 +48,11 @@ MUST_OCCUR = (
     "re_homed",
     "taken_over",
     "moved_in",
+    "dht_near",
+    "dht_far",
+    "dht_failed",
+    "dht_came",
+    "dht_went",
 )
 """Counted by the reference over all cases."""
 

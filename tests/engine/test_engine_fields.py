@@ -196,6 +196,36 @@ def with_agents() -> list[dict[str, Any]]:
             },
         },
         {"duration": "1 s", "agents": AGENTS},
+        *with_directories(),
+    ]
+
+
+def with_directories() -> list[dict[str, Any]]:
+    """Return worlds of agents that together hold every way to find and to keep them."""
+    arrivals = {"arrivals": {"kind": "poisson", "rate": "1 /s"}}
+    load = {**AGENTS["workload"], "registrations": arrivals}
+    two = {"validators": {"count": 4, "placement": {WEST: 2, EAST: 2}}}
+    limits = {"gateway_rate": "1 /s", "gateway_burst": 2, "rate": "2 /s", "burst": 3}
+    copies = {
+        "replicas": 2,
+        "reads": "quorum",
+        "replication_lag": "10 ms",
+        "record_size": "1 KiB",
+        "registration_limits": limits,
+        "re_home": True,
+    }
+    iterative = {"style": "iterative", "alpha": 2, "nodes": {"kind": "agents"}}
+    routings = (
+        {"kind": "kademlia", "nodes": {"kind": "routers", "per_region": 3}},
+        {"kind": "hierarchical", **iterative},
+    )
+    return [
+        {
+            "duration": "1 s",
+            **two,
+            "agents": {**AGENTS, "workload": load, "directory": {**copies, "routing": routing}},
+        }
+        for routing in routings
     ]
 
 

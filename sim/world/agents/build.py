@@ -215,6 +215,7 @@ def _constants(p: PlaneParameters) -> NDArray[Any]:
         "quorum_writes": int(p.directory.quorum_writes),
         "replication_lag_ns": p.directory.replication_lag_ns,
         "re_home": int(p.directory.re_home),
+        "dht": int(p.directory.dht is not None),
         "limits": int(p.directory.limits != RegistrationLimits()),
     }
     constants = records(np.zeros(1, dtype=CONSTANTS_ROW))

@@ -38,6 +38,7 @@ PURPOSES = (
     "population",
     "replica.trip",
     "replica.copy",
+    "session.past",
 )
 (
     ACCESS_DELAY,
@@ -64,6 +65,7 @@ PURPOSES = (
     POPULATION,
     REPLICA_TRIP,
     REPLICA_COPY,
+    SESSION_PAST,
 ) = range(len(PURPOSES))
 
 _CELLS = 1 << TABLE_BITS

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sim.world.agents.kinds import GRID_NS, KINDS, PPM, TRANSACTION
+from sim.world.routing.parameters import RoutingParameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +145,22 @@ class RegistrationLimits:
     burst: int = 1
 
 
+DHT_GATEWAYS, DHT_ROUTERS, DHT_AGENTS = range(3)
+"""Who is a node of the DHT."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dht:
+    """A DHT in place of one hop; `routing.deadline_ns` is the lookup timeout."""
+
+    routing: RoutingParameters
+    nodes: int = DHT_GATEWAYS
+    per_region: int = 0
+    """Routers a region."""
+    zones: tuple[int, ...] = ()
+    """Zone of each node, numbered over all regions; empty: none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
     """Where gateways learn locations: shards with replicas, caches, lookup timer."""
@@ -151,6 +168,8 @@ class Directory:
     shards: tuple[int, ...]
     """Node that first hosts each shard; an agent's shard is a keyed hash of it."""
     station: Station
+    dht: Dht | None = None
+    """How a question finds its host; None: the gateway knows the shard's."""
     replicas: int = 1
     """Hosts of each shard, in as many regions (`sim.world.registry.placement`)."""
     quorum_reads: bool = False

@@ -6,6 +6,8 @@ Must not know: SimPy, scenarios, blocks, how its rows are stored. Semantics: REA
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from sim.protocol.types import PayloadRef
@@ -25,15 +27,18 @@ from sim.world.agents.faults.kernels import crash
 from sim.world.agents.kinds import GRID_NS, PPB, PPM, SECOND_NS, TRANSACTION
 from sim.world.agents.parameters import ClosedLoop, PlaneParameters
 from sim.world.agents.payload.book import PayloadBook
-from sim.world.agents.population import affine, bytes_per_agent, draw_population
+from sim.world.agents.population import Population, affine, bytes_per_agent, draw_population
 from sim.world.agents.replicas.hosts import Hosts
 from sim.world.agents.replicas.kernels import publish_pass, send_missed
-from sim.world.agents.stages.kernels import solve
+from sim.world.agents.stages.kernels import enter, solve
 from sim.world.agents.state import WRITES, bytes_of, fitted, line_block
 from sim.world.agents.tables import Counters, Drained
 from sim.world.agents.workload import Cell, Workload
-from sim.world.chance import I64, Chance, mix_array
+from sim.world.chance import I64, U64, Chance, mix_array
 from sim.world.network.tables import NetworkTables
+
+if TYPE_CHECKING:
+    from sim.world.agents.dht.directory import DhtDirectory
 
 _HORIZON_S = 32
 """Seconds between two looks at all sessions for those that end soon: a look reads every row."""
@@ -61,6 +66,7 @@ class AgentPlane:
         self._cell_number = -1
         self._horizon_ns = 0
         self._hosts = Hosts(parameters)
+        self._dht = _dht_of(parameters, network, people, keys, chance)
         self._toggles = parameters.sessions is not None
         self._start_loops()
 
@@ -94,8 +100,12 @@ class AgentPlane:
             self._ledger.close_second(self._world, t0 // SECOND_NS - 1)
         self._look_ahead(t0)
         self._fit(self._cell, t1)
-        solve(self._world, self._cell, t0, t1)
-        self._payload.collect(self._world, t1)
+        world = self._world
+        enter(world, self._cell, t0, t1)
+        if self._dht is not None:
+            self._dht.look_up(world)
+        solve(world, t0, t1)
+        self._payload.collect(world, t1)
         self._now_ns = t1
         if t1 % GRID_NS == 0:
             self._publish()
@@ -129,6 +139,8 @@ class AgentPlane:
         if int(world.lines.size[WRITES]):
             publish_pass(world, self._now_ns)
         self._hosts.look(world, self._now_ns)
+        if self._dht is not None:
+            self._dht.look(world, self._now_ns)
 
     def _start_loops(self) -> None:
         for traffic in self.parameters.traffic:
@@ -213,6 +225,8 @@ class AgentPlane:
         people["session"][struck] = back[struck] << 1
         self._toggles = True
         self._horizon_ns = now_ns
+        if self._dht is not None:
+            self._dht.anyone = True
 
     # -- transactions -------------------------------------------------------------------------
 
@@ -259,7 +273,24 @@ class AgentPlane:
 
     def memory_bytes(self) -> int:
         """Bytes of all columns, tables and rows that the plane keeps."""
-        return bytes_of(self._world) + self._payload.memory_bytes() + self._ledger.memory_bytes()
+        dht = 0 if self._dht is None else self._dht.memory_bytes()
+        kept = self._payload.memory_bytes() + self._ledger.memory_bytes()
+        return bytes_of(self._world) + kept + dht
+
+
+def _dht_of(
+    parameters: PlaneParameters,
+    network: NetworkTables,
+    people: Population,
+    keys: U64,
+    chance: Chance,
+) -> DhtDirectory | None:
+    if parameters.directory.dht is None:
+        return None
+    # Lookups compile at their first import: a plane without a DHT does without them.
+    from sim.world.agents.dht.directory import DhtDirectory
+
+    return DhtDirectory(parameters, network, people, keys, chance)
 
 
 def estimated_bytes(agents: int) -> int:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sim.world.agents.draws import (
     POPULATION,
     SESSION,
+    SESSION_PAST,
     Table,
     weibull_mean_ns,
     weibull_residual_table,
@@ -229,6 +230,24 @@ def _sessions(sessions: Sessions | None, key: int, index: I64) -> I64:
     # A residual life may be shorter than the grid: it is the end of a session that is not.
     until = np.maximum(np.where(online, lives[1], lives[0]) * 1_000, 1)
     return np.asarray((until << 1) | online, dtype=np.int64)
+
+
+def past_sessions(sessions: Sessions, keys: U64, online: NDArray[Any]) -> tuple[I64, I64]:
+    """Draw when each agent's state at the start began, and when the state before that did.
+
+    Ages have the distribution of residual lives (Cox, "Renewal Theory", 1962, section 5.2), drawn
+    apart from what is left: the pair's dependence is lost. Negative times.
+    """
+    tables, key = session_tables(sessions), int(keys[SESSION_PAST])
+    index = np.arange(len(online), dtype=np.int64)
+
+    def drawn(pair: tuple[Table, Table], state: NDArray[Any], number: int) -> I64:
+        bits = mix_array(key, index, number)
+        off, on = (interpolate_array(np.array(table, dtype=np.int64), bits) for table in pair)
+        return np.asarray(np.maximum(np.where(state, on, off) * 1_000, 1), dtype=np.int64)
+
+    since = -drawn(tables.residual, online == 1, 0)
+    return since, since - drawn(tables.whole, online == 0, 1)
 
 
 def _below(bits: U64, bound: int) -> I64:

@@ -51,7 +51,9 @@ OPEN, UPLINK, UPLINKED, WIRE, DOWNLINKED, UNLINKED = range(15, 21)
 WRITES, CONFIRMING = range(21, 23)
 # Registrations that ask to be let in, in the slice.
 LIMITING = 23
-LINES = 24
+# Questions that the DHT is to take to their host, in the slice.
+ROUTING = 24
+LINES = 25
 
 MESSAGE_ROW = line_dtype(
     ("ident", np.int64),
@@ -102,8 +104,8 @@ QUERY_ROW = line_dtype(
 """A question to the registry. `station`: the coordinator. `entry`: row of the cache entry that
 points here, or -1. `waiters`: the newest of the `waiting` messages that wait for it, or -1.
 `home`, `secondary`: the answer, where agents move. `missed`: bitmap of the places in the shard's
-row whose copy of this write a blocked link held back. `live`: 1, or UNPUBLISHED when all that is
-left is to put its write in force."""
+row whose copy of this write a blocked link held back. `following`: until it is sent, the agent for
+which it asks. `live`: 1, or UNPUBLISHED when all that is left is to put its write in force."""
 UNPUBLISHED = 2
 
 RECORD_ROW = np.dtype(
@@ -199,6 +201,7 @@ CONSTANTS = (
     "replication_lag_ns",
     "re_home",
     "limits",
+    "dht",
 )
 CONSTANTS_ROW = np.dtype([(name, np.int64) for name in CONSTANTS])
 

@@ -23,6 +23,7 @@ class Hosts:
     def __init__(self, parameters: PlaneParameters) -> None:
         self._p = parameters
         self._base = self._current = base_hosts(parameters)
+        self._record_bytes = parameters.directory.record_bytes
         self._down_since_ns = np.zeros(len(parameters.node_region), dtype=np.int64)
 
     def crashed(self, world: World, node: int, now_ns: int) -> None:
@@ -49,7 +50,7 @@ class Hosts:
         after = repaired(before, self._base, p.gateways, p.node_region, down=down)
         records = self._records(world, boundary_ns).tolist()
         events = world.books.registry
-        for move in hand_over(before, after, records, p.directory.record_bytes, down=down):
+        for move in hand_over(before, after, records, self._record_bytes, down=down):
             events[move.target, TAKEN_OVER, 0] += 1
             events[move.target, MOVED_IN] += (move.records, move.size_bytes)
         changed = np.array([a != b for a, b in zip(before, after, strict=True)], dtype=np.uint8)

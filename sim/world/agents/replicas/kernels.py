@@ -50,6 +50,21 @@ def coordinator(w: Any, key: int, gateway: int, attempt: int) -> int:
     )
 
 
+@compiled
+def others_of(w: Any, key: int, node: int) -> int:
+    """Return a bitmap of the places in a key's row that hold its copies besides `node`.
+
+    They are the first replicas - 1 whose region is another than the node's.
+    """
+    hosts, region = w.registry.hosts[row_of(w, key)], w.links.region
+    places, left = 0, len(hosts) - 1
+    for rank in range(len(hosts)):
+        if left > 0 and hosts[rank] >= 0 and region[hosts[rank]] != region[node]:
+            places |= 1 << rank
+            left -= 1
+    return places
+
+
 @inlined
 def blocked(links: Any, a: int, b: int) -> bool:
     """Say whether a fault blocks a link now."""
@@ -62,26 +77,22 @@ def wait_for_quorum(w: Any, query: int) -> int:
 
     `registry.trips` keeps the round trips by place in the shard's row, -1 where none answers.
     """
-    registry, c, r = w.registry, w.constants[0], w.q.row[query]
-    replicas = registry.hosts.shape[1]
+    registry, links, r = w.registry, w.links, w.q.row[query]
+    replicas, node = registry.hosts.shape[1], r.station
     hosts, trips = registry.hosts[row_of(w, r.key)], registry.trips
-    others = 0
+    places, key = others_of(w, r.key, node), w.draw[REPLICA_TRIP]
     for rank in range(replicas):
+        trips[rank] = trips[replicas + rank] = -1
         host = hosts[rank]
-        trips[rank] = -1
-        if host < 0 or host == r.station:
+        if (places >> rank) & 1 == 0 or w.down[host]:
             continue
-        if not (
-            w.down[host] or blocked(w.links, r.station, host) or blocked(w.links, host, r.station)
-        ):
-            key = w.draw[REPLICA_TRIP]
-            place = r.attempt << 8 | rank << 1
-            there = link_delay(w.links, r.station, host, mix64(key, r.ident, place))
-            back = link_delay(w.links, host, r.station, mix64(key, r.ident, place + 1))
-            trips[rank] = there + back + c.query_work_ns
-        trips[replicas + others] = trips[rank]
-        others += 1
-    return int(quorum_wait(trips[replicas:], others, replicas // 2))
+        if blocked(links, node, host) or blocked(links, host, node):
+            continue
+        place = r.attempt << 8 | rank << 1
+        there = link_delay(links, node, host, mix64(key, r.ident, place))
+        back = link_delay(links, host, node, mix64(key, r.ident, place + 1))
+        trips[rank] = trips[replicas + rank] = there + back + w.constants[0].query_work_ns
+    return int(quorum_wait(trips[replicas:], replicas, replicas // 2))
 
 
 @passed
@@ -128,11 +139,10 @@ def read(w: Any, query: int, t: int, wait: int) -> None:
 @passed
 def missed_copies(w: Any, key: int, node: int) -> int:
     """Return a bitmap of the places in a shard's row to which no copy leaves `node` now."""
-    missed = 0
+    missed, places = 0, others_of(w, key, node)
     hosts = w.registry.hosts[row_of(w, key)]
     for rank in range(len(hosts)):
-        host = hosts[rank]
-        if host >= 0 and host != node and blocked(w.links, node, host):
+        if (places >> rank) & 1 and blocked(w.links, node, hosts[rank]):
             missed |= 1 << rank
     return missed
 
@@ -190,14 +200,9 @@ def publish_pass(w: Any, boundary_ns: int) -> None:
 @passed
 def alone(w: Any, key: int, node: int, time_ns: int, missed: int, now_ns: int) -> bool:
     """Say whether no copy of a write has left `node`: it waits, or every link is blocked."""
-    others = 0
-    hosts = w.registry.hosts[row_of(w, key)]
-    for rank in range(len(hosts)):
-        if hosts[rank] >= 0 and hosts[rank] != node:
-            others |= 1 << rank
-    if others == 0:
-        return False
-    return bool(time_ns + w.constants[0].replication_lag_ns > now_ns or (missed & others) == others)
+    others = others_of(w, key, node)
+    waits = time_ns + w.constants[0].replication_lag_ns > now_ns
+    return bool(others != 0 and (waits or (missed & others) == others))
 
 
 @passed

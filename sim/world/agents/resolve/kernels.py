@@ -36,6 +36,7 @@ from sim.world.agents.state import (
     FAILING,
     PENDING,
     RESOLVED,
+    ROUTING,
     SHARDED,
     UNPUBLISHED,
     WRITES,
@@ -113,8 +114,11 @@ def ask(w: Any, slot: int, gateway: int, t: int) -> None:
 
 @passed
 def send_query(w: Any, query: int, t: int) -> None:
-    """Send a question to its coordinator at `t`."""
+    """Send a question to its coordinator at `t`, or let the DHT find it."""
     r, c, links = w.q.row[query], w.constants[0], w.links
+    if c.dht:
+        push(w.lines, ROUTING, t, query, r.gateway, 0)
+        return
     gateway = r.gateway
     host = coordinator(w, r.key, gateway, r.attempt)
     r.station = host
@@ -175,6 +179,7 @@ def new_query(q: Any, leader: Any, gateway: int, t: int, key: int, entry: int) -
     r.attempt = leader.attempt
     r.kind = leader.kind
     r.gateway = gateway
+    r.following = leader.source
     r.asked_ns = t
     r.key = key
     r.entry = entry

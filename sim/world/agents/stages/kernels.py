@@ -95,14 +95,20 @@ from sim.world.kernels import (
 
 
 @compiled
-def solve(w: Any, cell: Any, t0: int, t1: int) -> None:
-    """Solve the slice (t0, t1]: every stage, then sessions, then what was lost.
-
-    Transactions that left ingress stay in their line, for `payload.kernels.collect`.
-    """
+def enter(w: Any, cell: Any, t0: int, t1: int) -> None:
+    """Solve what comes before resolution in the slice (t0, t1]."""
     offer_pass(w, cell, t0, t1)
     again_pass(w, t0, t1)
     gateway_pass(w, t0, t1)
+
+
+@compiled
+def solve(w: Any, t0: int, t1: int) -> None:
+    """Solve the rest of the slice (t0, t1]: every stage, then sessions, then what was lost.
+
+    Between the two the DHT, if there is one, finds the hosts of questions. Transactions that left
+    ingress stay in their line, for `payload.kernels.collect`.
+    """
     shard_pass(w, t0, t1)
     fail_pass(w, t0, t1)
     locate_pass(w, t0, t1)

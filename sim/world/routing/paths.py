@@ -400,7 +400,8 @@ class _Run:
                 break
             out.ring -= 1
         self.judge()
-        if self.deadline_ns and (out.delay_ns > self.deadline_ns or out.ring != self.goal):
+        whole = out.outcome == FOUND and out.ring == self.goal
+        if not in_time and not (whole and out.delay_ns <= self.deadline_ns):
             out.outcome = TIMED_OUT
         return out
 
@@ -482,15 +483,15 @@ class _Run:
     def judge(self) -> None:
         """Find the closest honest node that answered, the asker included."""
         p, out = self.p, self.out
+        ring = p.ring_of(self.source, out.ring)
+        counts = p.c.disjoint_paths == 1 or not p.closer(ring, self.source, self.key)
         own = self.distance(self.source)
-        nearer = [h for h in self.shortlist if self.distance(h.node) < own]
+        nearer = [h for h in self.shortlist if not counts or self.distance(h.node) < own]
         answered = [h for h in nearer if h.status == "answered"]
         honest = [h for h in answered if p.malice(h.node) == HONEST]
         best = honest[0] if honest else _Heard(self.source, 0)
         out.owner, out.depth, out.delay_ns = best.node, best.depth, best.arrive_ns
         lied = bool(answered) and answered[0] is not best
-        ring = p.ring_of(self.source, out.ring)
-        if p.closer(ring, out.owner, self.key) < p.c.k:
+        out.outcome = POISONED if lied else NOT_FOUND
+        if (honest or counts) and p.closer(ring, out.owner, self.key) < p.c.k:
             out.outcome = FOUND
-        else:
-            out.outcome = POISONED if lied else NOT_FOUND

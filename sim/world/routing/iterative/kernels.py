@@ -226,7 +226,8 @@ def run_path(
         outer -= 1
     p.ring = outer
     judge(B, source, key, heard)
-    if c.deadline_ns > 0 and (p.delay_ns > c.deadline_ns or outer != goal):
+    cut_short = c.deadline_ns > 0 and p.back_ns > c.deadline_ns
+    if cut_short and (p.outcome != FOUND or p.delay_ns > c.deadline_ns or outer != goal):
         p.outcome = TIMED_OUT
 
 
@@ -235,26 +236,26 @@ def judge(B: Any, source: int, key: Any, heard: int) -> None:
     """Find the owner: the closest honest node that answered, the asker itself included.
 
     Found: that node is one of the k closest live nodes of the ring. A malicious node that is closer
-    keeps its record to itself; without an honest holder the lookup is poisoned.
+    keeps its record to itself; without an honest holder the lookup is poisoned. With several paths
+    the asker counts only where nobody alive is closer: none of them sees all that answered.
     """
     p, c = B.path[0], B.constants[0]
     ring = ring_number(B.node[source], p.ring, c.regions)
     own = B.node[source].ident ^ key
+    counts = c.disjoint_paths == 1 or closer_alive(B, ring, source, key, 1) == 0
     lied = False
     p.owner, p.depth, p.delay_ns = source, 0, 0
     for i in range(heard):
         row = B.heard[i]
         if row.status != ANSWERED:
             continue
-        if row.distance > own:
+        if counts and row.distance > own:
             break
         if c.malicious != 0 and B.node[row.node].malice != HONEST:
             lied = True
             continue
         p.owner, p.depth, p.delay_ns = row.node, row.depth, row.arrive_ns
         break
-    p.outcome = NOT_FOUND
-    if closer_alive(B, ring, p.owner, key, c.k) < c.k:
+    p.outcome = POISONED if lied else NOT_FOUND
+    if (counts or p.owner != source) and closer_alive(B, ring, p.owner, key, c.k) < c.k:
         p.outcome = FOUND
-    elif lied:
-        p.outcome = POISONED

@@ -116,6 +116,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         nodes=nodes,
         plane=plane_faults,
         revive=_reviver(driver, watch),
+        revoke=driver.transport.revoke,
         record=_fault_rows(recorder, env),
         healed=watch.healed,
     )
@@ -198,6 +199,7 @@ def _driver(
         chance=setting.chance,
         meter=meter,
         deliver=driver.deliver,
+        revocable=bool(scenario.faults),
     )
     return driver
 

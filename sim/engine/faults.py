@@ -58,6 +58,7 @@ class Timetable:
         nodes: list[Node],
         plane: PlaneFaults | None,
         revive: Callable[[Node, bool], None],
+        revoke: Callable[[Node], None],
         record: Callable[[int, Fault, str], None],
         healed: Callable[[int], None],
     ) -> None:
@@ -65,6 +66,7 @@ class Timetable:
         self.nodes = nodes
         self._plane = plane
         self._revive = revive
+        self._revoke = revoke
         self._record = record
         self._healed = healed
         self._crashes = [0] * len(nodes)
@@ -103,6 +105,7 @@ class Timetable:
         victim.relayed.clear()
         victim.verified.clear()
         now = self.env.now
+        self._revoke(victim)
         victim.cpu.clear(now)
         victim.links[0].consensus.clear(now)
         victim.links[1].consensus.clear(now)

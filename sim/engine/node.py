@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sim.protocol.chain import Chain
 from sim.protocol.effects import Effect, PersistentState
@@ -32,6 +33,7 @@ class Node:
         "delivered",
         "downlink",
         "id",
+        "leaving",
         "life",
         "links",
         "mind",
@@ -66,6 +68,8 @@ class Node:
         # purpose -> (timer id, due_ns, wake_ns of the one SimPy event that counts)
         self.verified: dict[bytes, None] = {}
         self.relayed: dict[int, None] = {}
+        self.leaving: deque[tuple[int, Any]] = deque()
+        """(when its last bit leaves, delivery) of what may still wait in the uplink."""
         self.mind: Mind | None = None
         self.copies: list[Validator] = []
         """Further cores of this identity, in an adversary's hands."""

@@ -47,6 +47,7 @@ _VECTOR_FROM: Final = 24
 ARRIVING: Final = 0
 RECEIVED: Final = 1
 VERIFIED: Final = 2
+REVOKED: Final = 3
 
 
 class Relay:
@@ -122,6 +123,7 @@ class Delivery(Happening):
 
     It is due once for each stage: `ARRIVING` when its last bit can have come in at the earliest,
     `RECEIVED` where the downlink was busy then, `VERIFIED` when the receiver's computer is done.
+    Nothing comes of it once it is `REVOKED`: its sender crashed before it had left.
     """
 
     __slots__ = ("copy", "life", "pair", "receiver", "stage", "transport")
@@ -142,14 +144,15 @@ class Delivery(Happening):
             self.transport.hand_over(self)
         elif stage == ARRIVING:
             self.transport.arrive(self)
-        else:
+        elif stage == RECEIVED:
             self.transport.receive(self)
 
 
 class Transport:
     """The wires and computers of all validators.
 
-    `deliver(node, copy)` is called when a message reaches a core.
+    `deliver(node, copy)` is called when a message reaches a core. `revocable`: validators may
+    crash, so what has not left yet has to be known.
     """
 
     def __init__(
@@ -164,6 +167,7 @@ class Transport:
         chance: Chance,
         meter: Meter,
         deliver: Callable[[Node, Copy], None],
+        revocable: bool,
     ) -> None:
         self.agenda = env.agenda
         self.nodes = nodes
@@ -195,6 +199,7 @@ class Transport:
         self._loss = tables.loss_ppb.tolist()
         self._worst_loss = int(tables.loss_ppb.max())
         self._ruled = not links.idle
+        self._revocable = revocable
         self._region_count = meter.regions
 
     # -- leaving ------------------------------------------------------------------------------
@@ -304,6 +309,8 @@ class Transport:
             if judged is None:
                 return
             delay = judged
+        if self._revocable:
+            self._note(source, departed, event)
         self.agenda.put(departed + delay + target.downlink.service_ns(size), event)
 
     def _judged(
@@ -324,8 +331,26 @@ class Transport:
         elif verdict.kind == DUPLICATE:
             twin = Delivery(self, target, event.pair, event.copy, ARRIVING)
             service = target.downlink.service_ns(event.copy.size_bytes)
+            if self._revocable:
+                self._note(source, departed, twin)
             self.agenda.put(departed + delay + verdict.extra_ns + service, twin)
         return delay
+
+    def _note(self, source: Node, departed_ns: int, event: Delivery) -> None:
+        """Remember what leaves later, and forget what has left meanwhile."""
+        leaving, now = source.leaving, self.agenda.now_ns
+        while leaving and leaving[0][0] <= now:
+            leaving.popleft()
+        leaving.append((departed_ns, event))
+
+    def revoke(self, source: Node) -> None:
+        """Lose what has not left a validator that crashes now: its last bit is still here."""
+        now = self.agenda.now_ns
+        for departed_ns, event in source.leaving:
+            if departed_ns > now:
+                event.stage = REVOKED
+                self._lose(event, "sender_down")
+        source.leaving.clear()
 
     def _lose(self, event: Delivery, reason: str) -> None:
         copy = event.copy

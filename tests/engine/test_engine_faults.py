@@ -61,6 +61,33 @@ def test_who_restarts_holds_its_blocks(tmp_path: Path) -> None:
         assert max(heights) >= done.metric("blocks_committed") - 3
 
 
+@pytest.mark.parametrize("until", [None, "1410 ms"])
+def test_what_has_not_left_when_its_sender_crashes_never_comes(
+    until: str | None, tmp_path: Path
+) -> None:
+    """Block 2 leaves validator 1 from 1051 ms on: six copies of 28 kB, 112 ms each at 2 Mbit/s."""
+    settings: dict[str, Any] = {
+        "consensus": {"min_block_interval": "1 s", "timer_base": "4 s"},
+        "network": {"bandwidth": "4 Mbit/s"},
+        "expect": [{"safety": "held"}],
+    }
+    whole = faulty(tmp_path / "whole", **settings)
+    (block,) = whole.rows("blocks", height=2)
+    assert block["proposer"] == 1
+    assert block["proposed_ns"] == pytest.approx(1_051 * MS, abs=2 * MS)
+    copy_ns = block["size_bytes"] * 8 * SECOND // 2_000_000
+    assert whole.dropped() == {}
+    done = faulty(tmp_path / "crash", crash([1], "1400 ms", until), **settings)
+    nobody_is_accused(done)
+    left = (1_400 * MS - block["proposed_ns"]) // copy_ns
+    lost = done.rows("traffic", outcome="dropped", reason="sender_down")
+    # Its vote for the block waits behind the copies.
+    counts = sorted((row["kind"], row["messages"]) for row in lost)
+    assert counts == [("proposal", 6 - left), ("vote", 1)]
+    came = done.rows("traffic", outcome="delivered", kind="proposal", second=1)
+    assert sum(row["messages"] for row in came) == left
+
+
 def test_a_crash_forever(tmp_path: Path) -> None:
     done = faulty(tmp_path, crash([6], "2 s", None))
     assert done.verdict == "met"

@@ -281,6 +281,39 @@ def bench(
     return bench_machine(agents or [10_000, 100_000, 1_000_000, 10_000_000], seconds)
 
 
+@app.command(epilog="Example: creto-sim dht depth --out results/dht --replicates 3")
+@guarded
+def dht(
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY", help="cost, depth, hierarchy, churn or attack.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where data and curves are written.")
+    ] = Path("results/dht"),
+    nodes: Annotated[
+        int | None, typer.Option(min=1000, help="Nodes, or the most of them.", show_default=False)
+    ] = None,
+    lookups: Annotated[
+        int | None, typer.Option(min=100, help="Lookups a point.", show_default=False)
+    ] = None,
+    replicates: Annotated[
+        int | None, typer.Option(min=1, help="Worlds a point.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of ids, askers, keys and delays.")] = 1,
+) -> int:
+    """Study lookups in a DHT by themselves: data as Parquet, curves as SVG and PNG.
+
+    Mean depth against theory, cost against size up to 10 million nodes, rings against flat tables,
+    success and latency under churn and among malicious nodes.
+    """
+    from sim.cli.dht import study_dht
+
+    return study_dht(study, out, nodes, lookups, replicates, seed)
+
+
 @app.command("compile", epilog="Example: creto-sim compile")
 @guarded
 def compile_() -> int:

@@ -5,6 +5,7 @@ Owns: what is known about lookups without simulating one. Must not know: how loo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 
@@ -69,10 +70,11 @@ def hops_distribution(bits: int, k: int) -> list[float]:
     return whole
 
 
-def poisoned_success(bits: int, k: int, malicious: float) -> float:
-    """Return the share of recursive lookups that meet no poisoner on one path.
+def poisoned_success(law: Sequence[float], malicious: float) -> float:
+    """Return the share of recursive lookups whose one path meets no poisoner.
 
-    Each of h hops reaches a node that is malicious with probability `malicious`, independently of
-    where it is: the sum over h of P(h) (1 - malicious)**h, with P of `hops_distribution`.
+    `law`: probability of 0, 1, .. hops without poisoners. Each hop, the last included, reaches a
+    node that is malicious with probability `malicious`, wherever it is: the sum over h of
+    P(h) (1 - malicious)**h. Silent nodes are not covered: who meets one goes round it.
     """
-    return sum(p * (1 - malicious) ** h for h, p in enumerate(hops_distribution(bits, k)))
+    return float(sum(p * (1 - malicious) ** h for h, p in enumerate(law)))

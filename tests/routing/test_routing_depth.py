@@ -44,8 +44,8 @@ def test_the_recursion_gives_the_known_values(k: int) -> None:
 def test_one_contact_halves_the_bits() -> None:
     assert [mean_hops(bits, 1) for bits in (1, 2, 10)] == pytest.approx([0.5, 1.0, 5.0])
     assert mean_hops(4, 64) == pytest.approx(15 / 16)
-    assert poisoned_success(10, 20, 0.0) == pytest.approx(1)
-    assert poisoned_success(10, 20, 1.0) == pytest.approx(1 / 1024)
+    assert poisoned_success(hops_distribution(10, 20), 0.0) == pytest.approx(1)
+    assert poisoned_success(hops_distribution(10, 20), 1.0) == pytest.approx(1 / 1024)
 
 
 @pytest.mark.parametrize("k", sorted(DEEP))

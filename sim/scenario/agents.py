@@ -241,7 +241,9 @@ class Registrations:
     """Agents enter the directory.
 
     Where `directory.registered` is below 100 %, only agents that start unregistered do; at 100 %
-    any agent does, anew. Who lets a lease run out does not come back by itself.
+    any agent does, anew. Arrivals are drawn without a look at the directory. So an agent that
+    starts registered and lets its lease run out comes back at 100 % only, when it happens to be
+    drawn; below 100 % it stays out for good, for its renewals are refused as `not_registered`.
     """
 
     __pydantic_config__ = STRICT

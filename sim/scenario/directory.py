@@ -166,7 +166,8 @@ class Directory:
     """How long a gateway waits for an answer; who is down for longer is known to be."""
     lease_ns: Annotated[int, duration("0 s", "365 d")] = 0
     """Life of a registration that is not renewed; `0 s`: for ever. Leases start with a residual
-    life uniform up to this, so some run out before their first renewal."""
+    life uniform up to this, so some run out before their first renewal; who may come back then is
+    said at `workload.registrations`."""
     registered_ppm: Annotated[int, share()] = 1_000_000
     """Share of the agents that are registered at the start."""
 

@@ -26,7 +26,7 @@ from sim.compiled import cache
 
 _GROUP = cache.LIBRARY.removesuffix("__mypyc")
 _DOORS = "doors.c"
-_FLAGS = ("-fwrapv", "-fno-strict-aliasing", "-DNDEBUG", "-g0")
+_FLAGS = ("-fwrapv", "-fno-strict-aliasing", "-fvisibility=hidden", "-DNDEBUG", "-g0")
 _LINES_SHOWN = 20
 
 

@@ -46,7 +46,7 @@ class Agenda:
 
     def __init__(self) -> None:
         self.now_ns = 0
-        self.queue: list[Any] = []
+        self.queue: list[tuple[Any, ...]] = []
         self._sequence = 0
 
     def put(self, when_ns: int, event: Any, priority: int = NORMAL) -> None:

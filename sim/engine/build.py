@@ -184,7 +184,7 @@ def _driver(
             _signer(scenario, len(nodes)), setting.owned, kept=_statements(scenario, len(nodes))
         ),
         signature_bytes=SIGNATURE_BYTES,
-        observe=Witness(watch, observer).observe,
+        witness=Witness(watch, observer),
         proposed=observer.proposed,
         stated=watch.stated,
         corrupted=_both_told(watch.corrupted, observer.corrupted),
@@ -198,7 +198,7 @@ def _driver(
         dissemination=scenario.consensus.dissemination,
         chance=setting.chance,
         meter=meter,
-        deliver=driver.deliver,
+        addressee=driver,
         revocable=bool(scenario.faults),
     )
     return driver

@@ -13,10 +13,12 @@ from typing import Any, get_args
 
 from sim.engine.loop import Loop
 from sim.engine.node import Node
-from sim.engine.transport import Copy, Transport
+from sim.engine.transport import Addressee, Copy, Transport
+from sim.engine.witness import Witness
 from sim.protocol.effects import (
     Broadcast,
     Certified,
+    Committed,
     Dropped,
     Observation,
     Persist,
@@ -24,6 +26,7 @@ from sim.protocol.effects import (
     RequestPayload,
     Send,
     SetTimer,
+    ViewChanged,
 )
 from sim.protocol.events import (
     BlocksReceived,
@@ -47,12 +50,12 @@ from sim.world.crypto.signing import Edge
 from sim.world.payload import Payload
 
 
-class Driver:
+class Driver(Addressee):
     """Drive all validators of one run.
 
-    `observe(node, now_ns, observation)` sees every observation in order, `proposed(proposal,
-    now_ns, size_bytes)` every proposal as it leaves, `stated(node, now_ns, message)` every message
-    that a validator signs, before it is signed, `corrupted(node)` whom an adversary takes
+    `witness` sees every observation in order, `proposed(proposal, now_ns, size_bytes)` every
+    proposal as it leaves, `stated(node, now_ns, message)` every message that a validator signs,
+    before it is signed, `corrupted(node)` whom an adversary takes
     over in the course of the run.
     """
 
@@ -64,7 +67,7 @@ class Driver:
         payload: Payload,
         edge: Edge,
         signature_bytes: int,
-        observe: Callable[[int, int, Observation], None],
+        witness: Witness,
         proposed: Callable[[Proposal, int, int], None],
         stated: Callable[[int, int, Message], None],
         corrupted: Callable[[int], None],
@@ -75,7 +78,7 @@ class Driver:
         self.payload = payload
         self.edge = edge
         self.signature_bytes = signature_bytes
-        self.observe = observe
+        self._witness = witness
         self.proposed = proposed
         self.stated = stated
         self.corrupted = corrupted
@@ -152,6 +155,8 @@ class Driver:
                 node.persisted = effect.state
             elif isinstance(effect, SetTimer):
                 self._set_timer(node, effect)
+            elif isinstance(effect, (Committed, ViewChanged)):
+                self._witness.observe(node.id, self.agenda.now_ns, effect)
             else:
                 actions[type(effect)](node, effect)
 
@@ -181,17 +186,17 @@ class Driver:
     # -- effects out --------------------------------------------------------------------------
 
     def _observed(self, node: Node, effect: Any) -> None:
-        self.observe(node.id, self.agenda.now_ns, effect)
+        self._witness.observe(node.id, self.agenda.now_ns, effect)
 
     def _certified(self, node: Node, effect: Certified) -> None:
         # Who collected a certificate has verified its signatures one by one.
         self.transport.remember(node, ((effect.qc.id(), 0),))
-        self.observe(node.id, self.agenda.now_ns, effect)
+        self._witness.observe(node.id, self.agenda.now_ns, effect)
 
     def _dropped(self, node: Node, effect: Dropped) -> None:
         if effect.refs:
             self.payload.give_back(node.id, effect.refs)
-        self.observe(node.id, self.agenda.now_ns, effect)
+        self._witness.observe(node.id, self.agenda.now_ns, effect)
 
     def _send(self, node: Node, effect: Send) -> None:
         to, message = effect
@@ -233,7 +238,7 @@ class Driver:
         last = self._last_signed
         if last[0] is message:
             return last[1], last[2]
-        self.stated(node.id, self.env._now, message)
+        self.stated(node.id, self.agenda.now_ns, message)
         signed, ready = self.edge.sign(node.id, message), self.transport.sign(node)
         self._last_signed = (message, signed, ready)
         return signed, ready
@@ -241,7 +246,7 @@ class Driver:
     def _set_timer(self, node: Node, effect: SetTimer) -> None:
         """Arm the latest timer of its purpose; a superseded one never reaches the core.
 
-        One SimPy event a purpose counts at a time: when it fires early it is scheduled again.
+        One call a purpose counts at a time: when it comes early it is put in again.
         """
         timer_id, delay_ns = effect
         purpose = timer_id[2]

@@ -65,7 +65,7 @@ class Node:
         self.delivered = 0
         self.persisted: PersistentState | None = None
         self.timers: dict[str, tuple[tuple[int, int, str], int, int]] = {}
-        # purpose -> (timer id, due_ns, wake_ns of the one SimPy event that counts)
+        # purpose -> (timer id, due_ns, wake_ns of the one call that counts)
         self.verified: dict[bytes, None] = {}
         self.relayed: dict[int, None] = {}
         self.leaving: deque[tuple[int, Any]] = deque()

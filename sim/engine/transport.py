@@ -10,7 +10,7 @@ Must not know: what messages mean, beyond their size and the signatures they car
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -148,11 +148,19 @@ class Delivery(Happening):
             self.transport.receive(self)
 
 
+class Addressee:
+    """Who is told when a message reaches a core."""
+
+    def deliver(self, node: Node, copy: Copy) -> None:
+        """Hand `copy` to the core of `node`."""
+        raise NotImplementedError
+
+
 class Transport:
     """The wires and computers of all validators.
 
-    `deliver(node, copy)` is called when a message reaches a core. `revocable`: validators may
-    crash, so what has not left yet has to be known.
+    What reaches a core goes to `addressee`. `revocable`: validators may crash, so what has not
+    left yet has to be known.
     """
 
     def __init__(
@@ -166,7 +174,7 @@ class Transport:
         dissemination: Dissemination,
         chance: Chance,
         meter: Meter,
-        deliver: Callable[[Node, Copy], None],
+        addressee: Addressee,
         revocable: bool,
     ) -> None:
         self.agenda = env.agenda
@@ -181,7 +189,7 @@ class Transport:
         """Where messages to oneself are counted: nowhere."""
         self._statements: dict[type, tuple[int, Flow, int]] = {}
         """Work, flow and risk of messages that are one statement: all of a kind are equal."""
-        self._deliver = deliver
+        self._addressee = addressee
         self._delay_key = chance.key("validators/delay")
         self._order_key = chance.key("validators/broadcast-order")
         self._pairs: list[list[int] | None] = [None] * len(nodes)
@@ -266,9 +274,8 @@ class Transport:
         source.sequence += 1
         bits, delays = self._draw(source, targets)
         ends = source.uplink.send_copies(ready_ns, copy.size_bytes, targets)
-        launch = self._launch
-        for to, departed, delay, drawn in zip(targets, ends, delays, bits, strict=True):
-            launch(source, copy, to, departed, delay, drawn)
+        for place, to in enumerate(targets):
+            self._launch(source, copy, to, ends[place], delays[place], bits[place])
 
     def _begin(self, source: Node) -> list[int]:
         """Begin the draws of delays from `source`: what depends on the pair of nodes alone."""
@@ -433,7 +440,7 @@ class Transport:
         pair = event.pair
         flow.delivered[pair] += 1
         flow.delivered_bytes[pair] += copy.size_bytes
-        self._deliver(node, copy)
+        self._addressee.deliver(node, copy)
 
     def remember(self, node: Node, certificates: Sequence[tuple[bytes, int]]) -> None:
         """Note certificates that `node` has verified or made: it will not verify them again."""

@@ -239,7 +239,7 @@ class Chain:
         return ours, theirs
 
     def _report(self, blocks: tuple[Block, ...], out: list[Effect]) -> None:
-        out.extend(map(self.ledger.committed, blocks))
+        out.extend([self.ledger.committed(block) for block in blocks])
 
     def _close(self, proof: EpochProof) -> None:
         self.proofs[self.epoch.epoch] = proof

@@ -4,7 +4,7 @@ Owns: what is measured and how the figure is made. A figure is work done in a wo
 estimated) over CPU time of the process, all threads (`time.process_time_ns`), so that a busy
 machine changes it little; wall time would measure the neighbours. Building a world and the warm-up
 before the clock starts (kernels loaded or compiled, queues filled, memories warm) are left out.
-Python's cyclic garbage collector runs as in a run: on, after one full collection; its work counts.
+Python's cyclic garbage collector runs as in a run (`rare_collections`); its work counts.
 Rows are thrown away, so that it is the simulation that is measured and not the recorder.
 
 Must not know: how figures are printed, or which of them is enough.
@@ -12,7 +12,6 @@ Must not know: how figures are printed, or which of them is enough.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +23,7 @@ from sim.engine.build import build
 from sim.engine.genesis import Census, stakes, validator_regions
 from sim.engine.plane_parameters import network_tables, plane_parameters
 from sim.engine.reference import Reference
+from sim.engine.run import rare_collections
 from sim.protocol.types import PayloadRef
 from sim.record.machine import peak_memory_bytes
 from sim.record.recorder import NullRecorder
@@ -214,11 +214,11 @@ def _consensus(asked: Scenario, seconds: int, warm_up_s: int, *, storm: bool) ->
     world.start()
     world.advance(warm_up_s * SECOND_NS)
     blocks, before = world.observer.blocks_committed, dict(tally.delivered)
-    gc.collect()
-    start_ns = time.process_time_ns()
-    # The last instant closes the last second, which hands its counts to the tally.
-    world.advance((warm_up_s + seconds) * SECOND_NS)
-    cpu_ns = time.process_time_ns() - start_ns
+    with rare_collections():
+        start_ns = time.process_time_ns()
+        # The last instant closes the last second, which hands its counts to the tally.
+        world.advance((warm_up_s + seconds) * SECOND_NS)
+        cpu_ns = time.process_time_ns() - start_ns
     by_kind = {kind: n - before.get(kind, 0) for kind, n in sorted(tally.delivered.items())}
     return ConsensusSpeed(
         validators=asked.validators.count,
@@ -279,10 +279,10 @@ def _agents(make: Maker, agents: int, seconds: int, warm_up_s: int) -> PlaneSpee
     plane = make(parameters, tables, chance)
     _drive(plane, 0, warm_up_s)
     before = plane.counters()
-    gc.collect()
-    start_ns = time.process_time_ns()
-    _drive(plane, warm_up_s, warm_up_s + seconds)
-    cpu_ns = time.process_time_ns() - start_ns
+    with rare_collections():
+        start_ns = time.process_time_ns()
+        _drive(plane, warm_up_s, warm_up_s + seconds)
+        cpu_ns = time.process_time_ns() - start_ns
     after = plane.counters()
     return PlaneSpeed(
         agents=agents,

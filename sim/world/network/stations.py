@@ -163,7 +163,7 @@ class Lane:
 
     def _pace(self, now_ns: int, size_bytes: int, flow: int, limit: int) -> int:
         start = max(now_ns, self._flow_free_ns.get(flow, 0))
-        self._flow_free_ns[flow] = end = start - (-size_bytes * 8 * NS // limit)
+        self._flow_free_ns[flow] = end = start + (size_bytes * 8 * NS + limit - 1) // limit
         return end
 
 
@@ -333,6 +333,7 @@ class Cpu:
 
     __slots__ = (
         "_free_ns",
+        "_last_end_ns",
         "busy_ns",
         "longest_wait_ns",
         "served",
@@ -346,6 +347,8 @@ class Cpu:
             raise ValueError(f"workers: {workers}; need at least 1")
         self.workers = workers
         self._free_ns = [0] * workers
+        self._last_end_ns = 0
+        """When the last of the workers is free."""
         self.slowdown_ppm = PPM
         self.served = 0
         self.busy_ns = 0
@@ -367,6 +370,8 @@ class Cpu:
             start = now_ns
         end = start + service_ns
         heapreplace(free, end)
+        if end > self._last_end_ns:
+            self._last_end_ns = end
         self.busy_ns += service_ns
         self.served += 1
         return end
@@ -374,12 +379,13 @@ class Cpu:
     def serve_split(self, now_ns: int, service_ns: int) -> int:
         """Hand in a job that all workers share in equal parts; return when the last is done."""
         part = -(-service_ns // self.workers)
-        if self.slowdown_ppm == PPM and max(self._free_ns) <= now_ns:
+        if self.slowdown_ppm == PPM and self._last_end_ns <= now_ns:
             # All are idle, so all start now.
-            self._free_ns = [now_ns + part] * self.workers
+            self._last_end_ns = end = now_ns + part
+            self._free_ns = [end] * self.workers
             self.busy_ns += part * self.workers
             self.served += self.workers
-            return now_ns + part
+            return end
         return max([self.serve(now_ns, part) for _ in range(self.workers)])
 
     def set_slowdown(self, slowdown_ppm: int) -> None:
@@ -396,4 +402,5 @@ class Cpu:
         """Lose waiting and running jobs (a crash)."""
         self.busy_ns -= sum(max(0, free - now_ns) for free in self._free_ns)
         self._free_ns = [min(free, now_ns) for free in self._free_ns]
+        self._last_end_ns = min(self._last_end_ns, now_ns)
         heapify(self._free_ns)

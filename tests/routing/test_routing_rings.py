@@ -117,3 +117,39 @@ def test_rings_save_crossings_and_time_on_the_same_traffic() -> None:
     for column in ("crossings", "delay_ns"):
         saved = a[column].astype(float) - b[column]
         assert saved.mean() > 5 * saved.std() / np.sqrt(len(saved)), column
+
+
+def test_links_nearer_than_all_inner_nodes_are_not_enough() -> None:
+    """Why the rule is taken bucket by bucket: XOR is symmetric, so gaps of a ring have no guard."""
+    bundle = world(1_000, 4, 3, kind=HIERARCHICAL)
+    twin = Paths(bundle)
+    rng = np.random.default_rng(0)
+    rings = [twin.members(ring) for ring in range(len(bundle.rings))]
+    tables: dict[tuple[int, int], list[int]] = {}
+
+    def shared(a: int, b: int) -> int:
+        return 64 - (twin.ids[a] ^ twin.ids[b]).bit_length()
+
+    def nearer_only(x: int, outer: int) -> list[int]:
+        """All nodes that x could have as contacts if outer rings gave none but the nearest."""
+        contacts: list[int] = []
+        nearest = -1
+        for kind in range(2, outer - 1, -1):
+            others = [node for node in rings[twin.ring_of(x, kind)] if node != x]
+            contacts += [node for node in others if shared(x, node) > nearest]
+            nearest = max([nearest, *(shared(x, node) for node in others)])
+        return contacts
+
+    stalled = 0
+    for _ in range(150):
+        key, x = int(rng.integers(2**63)) * 2, int(rng.integers(1_000))
+        for outer in (2, 1, 0):
+            while True:
+                if (x, outer) not in tables:
+                    tables[x, outer] = nearer_only(x, outer)
+                best = min(tables[x, outer], key=lambda node: twin.ids[node] ^ key, default=x)
+                if twin.ids[best] ^ key >= twin.ids[x] ^ key:
+                    break
+                x = best
+        stalled += x != closest(bundle, 0, np.uint64(key))
+    assert stalled > 15

@@ -6,14 +6,13 @@ what the core asks for, and is woken by its own alarms. Must not know what an at
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from sim.protocol.chain import Chain
 from sim.protocol.events import Event, Restarted
 from sim.protocol.validator import Validator
-from sim.world.adversary import Alarm, Attack, Edited, place
+from sim.world.adversary import Alarm, Attack, Edited, Later, place
 from sim.world.adversary.when import Trigger
 
 
@@ -66,22 +65,26 @@ class Mind:
         return begun + self.edit(list(self.core.handle(event, now_ns)), now_ns)
 
     def edit(self, effects: list[Edited], now_ns: int) -> list[Edited]:
-        """Pass `effects` through every attack that is on."""
+        """Pass `effects` through all attacks that are on; what one holds back the next edits."""
         for rank, engaged in enumerate(self._engagements):
-            if not engaged.start_ns <= now_ns < engaged.end_ns:
-                continue
-            if engaged.trigger is None:
-                effects = _addressed(engaged.attack.edit(self._me, effects, now_ns), rank)
-                continue
-            on = partial(self._on, engaged, now_ns)
-            out: list[Edited] = []
-            for acts, run in groupby(effects, on):
-                part = list(run)
-                if acts:
-                    part = _addressed(engaged.attack.edit(self._me, part, now_ns), rank)
-                out += part
-            effects = out
+            if engaged.start_ns <= now_ns < engaged.end_ns:
+                effects = self._edited(effects, rank, now_ns)
         return effects
+
+    def _edited(self, effects: list[Edited], rank: int, now_ns: int) -> list[Edited]:
+        engaged = self._engagements[rank]
+
+        def kind(effect: Edited) -> tuple[bool, int | None]:
+            delay_ns = effect.delay_ns if isinstance(effect, Later) else None
+            return self._on(engaged, now_ns, effect), delay_ns
+
+        out: list[Edited] = []
+        for (acts, delay_ns), run in groupby(effects, kind):
+            part: list[Edited] = [e.effect if isinstance(e, Later) else e for e in run]
+            if acts:
+                part = _addressed(engaged.attack.edit(self._me, part, now_ns), rank)
+            out += part if delay_ns is None else _held_back(part, delay_ns)
+        return out
 
     def woken(self, alarm: Wake | None, now_ns: int) -> list[Edited]:
         """Return what an alarm, or (None) the start of an attack, leads to."""
@@ -107,8 +110,19 @@ class Mind:
         if engaged.trigger is None:
             return True
         core = self.core
+        effect = effect.effect if isinstance(effect, Later) else effect
         epoch, view = (core.epoch, core.view) if effect is None else place(effect, core)
         return engaged.trigger(core, epoch, view)
+
+
+def _held_back(effects: list[Edited], delay_ns: int) -> list[Edited]:
+    """Hold effects back, those that are held back already for so much longer."""
+    return [
+        Later(effect.effect, effect.delay_ns + delay_ns)
+        if isinstance(effect, Later)
+        else Later(effect, delay_ns)  # type: ignore[arg-type]
+        for effect in effects
+    ]
 
 
 def _addressed(effects: list[Edited], rank: int) -> list[Edited]:

@@ -20,6 +20,7 @@ A run is a directory `<scenario>/<UTC>-<digest>/`; `<scenario>/latest` is the la
 | `scenario.yaml` | the scenario as it was run, everything resolved |
 | `runs.parquet` | one row a replicate of a point |
 | `[point=NNN/]replicate=NNN/<table>.parquet` | a table; a large one is a folder of pieces |
+| `[point=NNN/]replicate=NNN/result.json` | a replicate's verdict, metrics, digests; its last file |
 | `summary.json` | verdict, evidence and metrics of every replicate |
 | `DONE` | written last: state and digest |
 

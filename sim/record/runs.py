@@ -375,7 +375,9 @@ class Run:
     def replicates(self) -> tuple[tuple[int, int], ...]:
         """The (point, replicate) pairs that have a folder, in order; point 0 without a sweep."""
         found = []
-        for folder in self.path.glob("**/replicate=*"):
+        # Not by `**`: what a live study has in hand comes and goes below its folder.
+        folders = [*self.path.glob("replicate=*"), *self.path.glob("point=*/replicate=*")]
+        for folder in folders:
             point = folder.parent.name.removeprefix("point=") if folder.parent != self.path else "0"
             found.append((int(point), int(folder.name.removeprefix("replicate="))))
         return tuple(sorted(found))

@@ -57,9 +57,14 @@ def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-def whole_units(run: Path) -> list[Path]:
-    """Return the result files of a study, in order."""
-    return sorted(run.glob("**/result.json"))
+def whole_units(folder: Path) -> list[Path]:
+    """Return the result files of a study, or of the one study of a scenario, in order."""
+    runs = [path for path in folder.glob("*/") if (path / "manifest.json").exists()]
+    (run,) = [path for path in runs if not path.is_symlink()] or [folder]
+    # Not by `**`: folders that come and go under a live study would break it.
+    return sorted(
+        [*run.glob("replicate=*/result.json"), *run.glob("point=*/replicate=*/result.json")]
+    )
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:

@@ -250,7 +250,8 @@ class Consensus:
     sync_blocks: Annotated[int, Count(1, 10_000)] = 64
     """Blocks an answer to who is behind."""
     store_blocks: Annotated[int, Count(16, 10**6)] = 1_024
-    """Final blocks that a validator keeps to answer who is behind."""
+    """Final blocks that a validator keeps to answer who is behind. Who is further behind than all
+    others keep, or lost its memory later than that, does not catch up."""
     dissemination: Dissemination = Star()
     """How broadcasts travel."""
     on_safety_violation: Literal["halt", "reconcile"] = "halt"

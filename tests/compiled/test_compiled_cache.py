@@ -83,6 +83,24 @@ def test_nothing_interpreted_leaves_a_constant_in_machine_code() -> None:
             assert not written_in, f"{module} takes {sorted(written_in)} from {origin}"
 
 
+def test_nothing_interpreted_inherits_from_what_is_compiled() -> None:
+    """Python refuses such a class when machine code runs."""
+    for path in sorted(cache.PACKAGE.rglob("*.py")):
+        if any(path == cache.source_of(module) for module in cache.MODULES):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        compiled = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module in cache.MODULES
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            bases = node.bases if isinstance(node, ast.ClassDef) else []
+            taken = {base.id for base in bases if isinstance(base, ast.Name)} & compiled
+            assert not taken, f"{path.name}: {sorted(taken)} compiled, what inherits from it not"
+
+
 @pytest.mark.parametrize("module", [cache.MODULES[0], cache.MODULES[-1]])
 def test_an_edited_source_is_not_run_by_old_machine_code(package: Path, module: str) -> None:
     where = keep(package)

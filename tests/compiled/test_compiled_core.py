@@ -28,10 +28,10 @@ operations:
   - {kind: top_up, at: 2 s, validator: 3, amount: 1000}
   - {kind: unbond, at: 3 s, validator: 4, amount: 1000}
 faults:
-  - {kind: crash, nodes: [7], at: 3 s, duration: 4 s}
-  - {kind: partition, groups: [[0, 1, 2], [3, 4, 5]], at: 8 s, duration: 1 s}
+  - {kind: crash, nodes: {ids: [7]}, at: 3 s, until: 7 s}
+  - {kind: partition, groups: [{ids: [0, 1, 2]}, {ids: [3, 4, 6]}], at: 8 s, until: 9 s}
 adversaries:
-  - {kind: equivocate, nodes: [5]}
+  - {kind: equivocate, nodes: {ids: [5]}}
 expect:
   - safety: held
 """

@@ -66,7 +66,9 @@ def facts(scenario: Scenario) -> str:
     points = len(scenario.points())
     if points > 1:
         parts.append(f"{points} points")
-    if scenario.replicates > 1:
+    if scenario.until is not None:
+        parts.append(f"{scenario.replicates} to {scenario.until.max_replicates} replicates")
+    elif scenario.replicates > 1:
         parts.append(f"{scenario.replicates} replicates")
     parts.append(f"seed {scenario.seed}")
     return ", ".join(parts)

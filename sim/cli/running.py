@@ -43,9 +43,10 @@ def run_scenario(
     if detail is not None and chosen is None:
         raise UsageError(f"--detail {detail}: one of {', '.join(levels)}")
     command = ["creto-sim", *sys.argv[1:]]
-    if loaded.sweep is not None or loaded.replicates > 1 or workers.scheduler is not None:
-        from sim.study.sweep import run_study
+    from sim.study.sweep import Workers as Anybody
+    from sim.study.sweep import run_study
 
+    if loaded.sweep is not None or loaded.replicates > 1 or workers != Anybody():
         return supervised(
             lambda progress, started: run_study(
                 *(loaded, out),

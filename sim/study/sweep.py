@@ -87,21 +87,16 @@ class Sweep:
         self.results: dict[tuple[int, int], StoredResult] = {}
         self.failures: dict[tuple[int, int], str] = {}
         self.kept = 0
+        self.budget = MemoryBudget([p.scenario for p in self.points], available_memory_bytes())
         self._writer = writer
         self._time_limit_s = time_limit_s
         self._wanted = [scenario.replicates] * len(self.points)
         self._issued = [0] * len(self.points)
-        self._largest_bytes = 0
 
     @property
     def wanted(self) -> Sequence[int]:
         """Replicates of each point, as far as is decided."""
         return tuple(self._wanted)
-
-    @property
-    def largest_bytes(self) -> int:
-        """Largest memory that a worker reported."""
-        return self._largest_bytes
 
     def keep(self, found: dict[tuple[int, int], StoredResult]) -> None:
         """Take results that are there already; called once, before the first unit goes out."""
@@ -126,7 +121,7 @@ class Sweep:
     def done(self, task: Unit, result: StoredResult) -> None:
         place = task.place
         self.results[place.point, place.replicate] = result
-        self._largest_bytes = max(self._largest_bytes, result.result.peak_memory_bytes)
+        self.budget.saw(task.scenario, result.result.peak_memory_bytes)
         self._settle(place.point)
 
     def failed(self, task: Unit, reason: str) -> None:
@@ -272,15 +267,13 @@ def _run(
 ) -> RunOutcome:
     """Supervise the units that are left, then close the directory."""
     wall, cpu = time.monotonic_ns(), cpu_time_ns()
-    budget = MemoryBudget([p.scenario for p in sweep.points], available_memory_bytes())
     staging = writer.path / STAGING
     limit = None if workers.time_limit_s is None else workers.time_limit_s + _GRACE_S
 
     def width() -> int:
-        budget.saw(sweep.largest_bytes)
         if len(sweep.results) == sweep.kept and _compiles(sweep.scenario):
             return 1  # or every worker would compile the same kernels at once
-        return len(slots) if workers.scheduler is not None else budget.units()
+        return len(slots) if workers.scheduler is not None else sweep.budget.units()
 
     def look(supervisor: Supervisor[Unit, StoredResult]) -> None:
         if progress is not None:
@@ -411,7 +404,7 @@ def _slots(workers: Workers, scenario: Scenario) -> Iterator[Sequence[Slot]]:
             scenarios = [point.scenario for point in scenario.points()]
             most = scenario.replicates if scenario.until is None else scenario.until.max_replicates
             budget = MemoryBudget(scenarios, available_memory_bytes())
-            count = workers.count or min(cores(), budget.units())
+            count = workers.count or min(cores(), budget.most())
             slots += [ProcessSlot(warm_up) for _ in range(min(count, len(scenarios) * most))]
         for slot in slots:
             stack.callback(slot.close)

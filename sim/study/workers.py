@@ -12,9 +12,9 @@ from pathlib import Path
 from sim.scenario.estimate import least_memory_bytes, machine_memory_bytes
 from sim.scenario.model import Scenario
 
-OVER_LEAST = 2
-"""Memory of a run over the least that its columns need: `scenarios/million_agents.yaml` takes 946
-MiB (README.md) where 410 MiB are certain, seven validators without agents 175 where 160 are."""
+OVER_LEAST = 5.0
+"""Memory of a run over the least that it needs, before any has run: `scenarios/million_agents.yaml`
+takes 946 MiB (README.md), where its process and its agents' columns are 210."""
 
 
 def cores() -> int:
@@ -43,19 +43,26 @@ def available_memory_bytes() -> int:
 
 
 class MemoryBudget:
-    """How many units fit into memory: by estimate first, by the largest one seen later."""
+    """How many units fit into memory: by a rule of thumb first, by what units took later.
+
+    What is learned is the ratio of memory taken to the least that the unit's scenario needs, so
+    that small points of a sweep tell of large ones.
+    """
 
     def __init__(self, scenarios: Sequence[Scenario], available_bytes: int) -> None:
-        largest = max(least_memory_bytes(scenario) for scenario in scenarios)
+        self.least_bytes = max(least_memory_bytes(scenario) for scenario in scenarios)
         self.available_bytes = available_bytes
-        self.unit_bytes = OVER_LEAST * largest
-        self._seen_bytes = 0
+        self._ratio = 0.0
 
-    def saw(self, peak_bytes: int) -> None:
-        """Take note of the memory that the process of a unit took."""
-        self._seen_bytes = max(self._seen_bytes, peak_bytes)
+    def saw(self, scenario: Scenario, peak_bytes: int) -> None:
+        """Take note of the memory that a unit's process took."""
+        self._ratio = max(self._ratio, peak_bytes / least_memory_bytes(scenario))
 
     def units(self) -> int:
-        """Return how many units fit; at least one, which may then fail by itself."""
-        each = max(self.unit_bytes, self._seen_bytes)
-        return max(1, self.available_bytes // each)
+        """Return how many units fit now; at least one, which may then fail by itself."""
+        each = self.least_bytes * (self._ratio or OVER_LEAST)
+        return max(1, int(self.available_bytes / each))
+
+    def most(self) -> int:
+        """Return how many units could ever fit."""
+        return max(1, self.available_bytes // self.least_bytes)

@@ -195,6 +195,13 @@ def test_a_failed_unit_shows_in_the_exit_code(call: Callable[..., Result], tmp_p
     assert "to go on: creto-sim resume" in result.stdout
 
 
+def test_a_single_run_has_a_time_limit_too(call: Callable[..., Result], tmp_path: Path) -> None:
+    path = study_file(tmp_path, duration="2 h")
+    result = call("run", path, "--out", tmp_path / "out", *SERIAL, "--time-limit", "500 ms")
+    assert result.exit_code == 3
+    assert "longer than its time limit, 0.5 s" in result.stdout
+
+
 def test_the_api_has_studies(tmp_path: Path) -> None:
     outcome = sim.run_study(study(tmp_path, replicates=2), tmp_path, workers=Workers(count=0))
     assert json.loads((outcome.path / "summary.json").read_text())["verdict"] == "met"

@@ -237,10 +237,10 @@ def test_sequential_stopping_covers_as_often_as_it_says(width: str, tmp_path: Pa
         max_replicates=2000,
     )
     covered = 0
-    for seed in range(4000):
+    for seed in range(2000):
         values = np.random.default_rng(seed).normal(10, 2, 2000)
         covered += mean_interval(values[: _stopped(values, until)]).covers(10)
-    assert 0.93 <= covered / 4000 <= 0.97
+    assert 0.93 <= covered / 2000 <= 0.97
 
 
 def _stopped(values: np.ndarray, until: Until) -> int:

@@ -20,7 +20,6 @@ from sim.world.agents.state import (
     RETRIED_COLUMN,
     RETURNS,
     STORED_COLUMN,
-    Books,
     World,
 )
 from sim.world.agents.tables import (
@@ -70,7 +69,8 @@ class Ledger:
         both = books.traffic[kind, source, target, column]
         outcome, reason = _OUTCOME[column], _REASON[column]
         traffic.append(_rows(second, kind, source, target, outcome, reason, both[:, 0], both[:, 1]))
-        latency.append(self._met(books, second))
+        delivered = np.ascontiguousarray(books.traffic[:, :, :, DELIVERED_COLUMN, 0])
+        latency.append(_met(books.latency, delivered, second))
         books.traffic[:] = 0
         for place, name in enumerate(STATIONS):
             state = getattr(world, name).state
@@ -86,23 +86,13 @@ class Ledger:
         summed = np.ascontiguousarray(books.lookups[asked].T)
         lookups.append(_rows(second, *asked, *summed))
         books.lookups[:] = 0
-        met = np.nonzero(books.answers)
-        answered.append(_rows(second, *met, books.answers[met]))
-        books.answers[:] = 0
+        answered.append(_met(books.answers, books.answered, second))
+        books.answered[:] = 0
         node, event = np.nonzero(books.registry[..., 0])
         both = books.registry[node, event]
         events.append(_rows(second, node, event, both[:, 0], both[:, 1]))
         books.registry[:] = 0
         self.second = second + 1
-
-    def _met(self, books: Books, second: int) -> I64:
-        """Take the latencies of a second out of the books."""
-        delivered = books.traffic[:, :, :, DELIVERED_COLUMN, 0]
-        room = min(int(delivered.sum()), int(np.count_nonzero(delivered)) * BUCKETS)
-        rows = np.empty((room, len(LATENCY)), dtype=np.int64)
-        count = take_latencies(books.latency, delivered, rows)
-        rows[:count, 0] = second
-        return rows[:count].copy() if count < room // 2 else rows[:count]
 
     def drain(self) -> Drained:
         """Hand out the rows of closed seconds and forget them."""
@@ -135,6 +125,15 @@ class Ledger:
 
     def memory_bytes(self) -> int:
         return sum(part.nbytes for table in self._rows for part in table)
+
+
+def _met(latency: NDArray[np.int32], counts: I64, second: int) -> I64:
+    """Take the latencies of a second out of the books: `counts` by kind and pair of regions."""
+    room = min(int(counts.sum()), int(np.count_nonzero(counts)) * BUCKETS)
+    rows = np.empty((room, len(LATENCY)), dtype=np.int64)
+    count = take_latencies(latency, counts, rows)
+    rows[:count, 0] = second
+    return rows[:count].copy()
 
 
 def _rows(second: int, *columns: Any) -> I64:

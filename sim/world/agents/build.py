@@ -75,6 +75,7 @@ def build_world(
         think_table=np.array(think, dtype=np.int64),
         registry=_registry(p, network),
         people=people.row,
+        contacts=people.contacts,
         m=empty_table(MESSAGE_ROW, _FIRST_ROWS),
         q=empty_table(QUERY_ROW, _FIRST_ROWS),
         b=empty_table(BATCH_ROW, _FIRST_ROWS),
@@ -91,6 +92,7 @@ def build_world(
                 (len(QUESTIONS), regions, regions, len(LOOKUP_OUTCOMES), LOOKUP_SUMS), np.int64
             ),
             answers=np.zeros((len(QUESTIONS), regions, regions, BUCKETS), dtype=np.int32),
+            answered=np.zeros((len(QUESTIONS), regions, regions), dtype=np.int64),
             registry=np.zeros((nodes, len(REGISTRY_EVENTS), 2), dtype=np.int64),
         ),
         lines=line_block(LINES, _FIRST_ROWS),

@@ -18,6 +18,7 @@ from sim.world.agents.kinds import (
     PPB,
     PPM,
 )
+from sim.world.agents.population import LEASED, ONLINE, UNSURE
 from sim.world.agents.state import (
     ADMISSION,
     DELIVERED_COLUMN,
@@ -41,10 +42,19 @@ from sim.world.kernels import (
 
 
 @inlined
-def online_at(agent: Any, t: int) -> bool:
+def online_at(w: Any, agent: int, t: int) -> bool:
     """Say whether an agent is online at `t`; it toggles at most once a slice, and first."""
-    session = agent.session
-    return (session & 1 == 1) != (session >> 1 <= t)
+    marks = w.contacts[agent].marks
+    if marks & UNSURE:
+        session = w.people[agent].session
+        return (session & 1 == 1) != (session >> 1 <= t)
+    return (marks & ONLINE) != 0
+
+
+@inlined
+def leased_at(w: Any, agent: int, t: int) -> bool:
+    """Say whether an agent's lease lasts beyond `t`, which is within the slice."""
+    return (w.contacts[agent].marks & LEASED) != 0 or t < w.people[agent].lease_until_ns
 
 
 @inlined
@@ -122,7 +132,7 @@ def think(people: Any, draw: Any, table: Any, thinkers: Any, agent: int, t: int)
 
 @inlined
 def new_message(
-    m: Any, people: Any, ident: int, kind: int, source: int, target: int, size: int, t: int
+    m: Any, contacts: Any, ident: int, kind: int, source: int, target: int, size: int, t: int
 ) -> int:
     """Take a free row for a message created at `t`."""
     slot = take_free(m)
@@ -135,10 +145,10 @@ def new_message(
     r.attempt = 0
     r.reason = 0
     r.kind = kind
-    r.source_region = people[source].region
+    r.source_region = contacts[source].region
     r.target_region = r.source_region
     if kind in (MESSAGE, LOOKUP_ID):
-        receiver = people[target]
+        receiver = contacts[target]
         r.target_region = receiver.region
         r.home = receiver.home
         r.secondary = receiver.secondary
@@ -149,7 +159,7 @@ def new_message(
 def send(w: Any, slot: int, t: int) -> None:
     """Start an attempt: over the access link to the gateway of this attempt."""
     r = w.m.row[slot]
-    agent = w.people[r.source]
+    agent = w.contacts[r.source]
     gateway = agent.secondary if r.attempt & 1 else agent.home
     r.sent_ns = t
     access = w.access[agent.access]
@@ -160,7 +170,10 @@ def send(w: Any, slot: int, t: int) -> None:
             return
     bits = mix64(w.draw[ACCESS_DELAY], r.ident, r.attempt)
     delay = jittered64(access.median_ns, access.spread_ns, w.links.shape, bits)
-    r.entitled = t + delay < agent.lease_until_ns
+    if (agent.marks & LEASED) != 0 and t + delay <= w.horizon_ns[0]:
+        r.entitled = 1
+    else:
+        r.entitled = t + delay < w.people[r.source].lease_until_ns
     push(w.lines, ADMISSION, t + delay, slot, gateway, 0)
 
 
@@ -217,3 +230,29 @@ def take_latencies(latency: Any, delivered: Any, rows: Any) -> int:
                         latency[kind, source, target, bucket] = 0
                     bucket += 1
     return count
+
+
+@compiled
+def mark(people: Any, contacts: Any, end_ns: int) -> int:
+    """Set the marks that hold until `end_ns`; return how many agents are unsure."""
+    unsure = 0
+    for agent in range(len(people)):
+        session = people[agent].session
+        marks = ONLINE if session & 1 == 1 else 0
+        if session >> 1 <= end_ns:
+            marks |= UNSURE
+            unsure += 1
+        if people[agent].lease_until_ns > end_ns:
+            marks |= LEASED
+        contacts[agent].marks = marks
+    return unsure
+
+
+@compiled
+def list_unsure(contacts: Any, agents: Any) -> None:
+    """Fill `agents`, which is as long as there are, with those who are unsure."""
+    count = 0
+    for agent in range(len(contacts)):
+        if contacts[agent].marks & UNSURE:
+            agents[count] = agent
+            count += 1

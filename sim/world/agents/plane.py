@@ -24,6 +24,7 @@ from sim.world.agents.changes import (
     Throttle,
 )
 from sim.world.agents.faults.kernels import crash
+from sim.world.agents.kernels import list_unsure, mark
 from sim.world.agents.kinds import GRID_NS, PPB, PPM, SECOND_NS, TRANSACTION
 from sim.world.agents.parameters import ClosedLoop, PlaneParameters
 from sim.world.agents.payload.book import PayloadBook
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from sim.world.agents.dht.directory import DhtDirectory
 
 _HORIZON_S = 32
-"""Seconds between two looks at all sessions for those that end soon: a look reads every row."""
+"""Seconds between two looks at all agents for what changes soon: a look reads every row."""
 
 
 class AgentPlane:
@@ -67,7 +68,6 @@ class AgentPlane:
         self._horizon_ns = 0
         self._hosts = Hosts(parameters)
         self._dht = _dht_of(parameters, network, people, keys, chance)
-        self._toggles = parameters.sessions is not None
         self._start_loops()
 
     # -- time ---------------------------------------------------------------------------------
@@ -111,18 +111,20 @@ class AgentPlane:
             self._publish()
 
     def _look_ahead(self, t0: int) -> None:
-        """List the agents whose sessions toggle before the next look."""
-        if self._toggles and t0 >= self._horizon_ns:
-            end_ns = (t0 // SECOND_NS + _HORIZON_S) * SECOND_NS
-            session = self._world.people["session"]
-            near = np.flatnonzero(session < (end_ns + 1) << 1)
-            sessions = line_block(1, len(near))
-            sessions.due["slot"][0] = near
-            sessions.due["time_ns"][0] = session[near] >> 1
-            sessions.size[0] = len(near)
-            self._world.horizon_ns[0] = end_ns
-            self._world = self._world._replace(sessions=sessions)
-            self._horizon_ns = end_ns
+        """Look who toggles, and whose lease runs out, before the next look."""
+        if t0 < self._horizon_ns:
+            return
+        world = self._world
+        end_ns = (t0 // SECOND_NS + _HORIZON_S) * SECOND_NS
+        near = np.empty(mark(world.people, world.contacts, end_ns), dtype=np.int64)
+        list_unsure(world.contacts, near)
+        sessions = line_block(1, len(near))
+        sessions.due["slot"][0] = near
+        sessions.due["time_ns"][0] = world.people["session"][near] >> 1
+        sessions.size[0] = len(near)
+        world.horizon_ns[0] = end_ns
+        self._world = world._replace(sessions=sessions)
+        self._horizon_ns = end_ns
 
     def _fit(self, cell: Cell, t1: int) -> None:
         """Make room for what a slice to `t1` may add."""
@@ -217,13 +219,12 @@ class AgentPlane:
         draw = (mix_array(key, index, now_ns) >> np.uint64(32)) * np.uint64(PPM) >> np.uint64(32)
         struck = (people["session"] & 1 == 1) & (draw.astype(np.int64) < change.share_ppm)
         if change.region is not None:
-            struck &= people["region"] == change.region
+            struck &= self._world.contacts["region"] == change.region
         back = np.full(len(index), change.back_ns, dtype=np.int64)
         if change.spread_ns:
             later = mix_array(key, index, now_ns + 1) % np.uint64(change.spread_ns)
             back += later.astype(np.int64)
         people["session"][struck] = back[struck] << 1
-        self._toggles = True
         self._horizon_ns = now_ns
         if self._dht is not None:
             self._dht.anyone = True

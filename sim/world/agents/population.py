@@ -36,32 +36,48 @@ FIRST_TOGGLE = 2
 """Draws 0 and 1 of an agent's session key gave its state and residual life."""
 
 
-AGENT_ROW = line_dtype(
-    ("ident", np.uint64),
-    ("session", np.int64),
-    ("lease_until_ns", np.int64),
-    ("home", np.int32),
-    ("secondary", np.int32),
-    ("toggles", np.int32),
-    ("sequence", np.int32),
-    ("stored_head", np.int32),
-    ("stored", np.int32),
-    ("capability", np.uint16),
-    ("region", np.uint8),
-    ("access", np.uint8),
+AGENT_ROW = np.dtype(
+    [
+        ("ident", np.uint64),
+        ("session", np.int64),
+        ("lease_until_ns", np.int64),
+        ("toggles", np.int32),
+        ("sequence", np.int32),
+        ("stored_head", np.int32),
+        ("stored", np.int32),
+        ("capability", np.uint16),
+    ],
+    align=True,
 )
-"""One agent: 64 bytes, one cache line of which a message touches both ends' at random."""
+"""What few messages need of an agent."""
+
+CONTACT_ROW = line_dtype(
+    ("home", np.uint16),
+    ("secondary", np.uint16),
+    ("access", np.uint8),
+    ("region", np.uint8),
+    ("marks", np.uint8),
+    itemsize=8,
+)
+"""What every message needs of both its ends, at random: eight agents a cache line, for at a million
+agents a miss costs as much as a stage."""
+
+ONLINE, UNSURE, LEASED = 1, 2, 4
+"""Marks. UNSURE: the session toggles before the horizon, so only the agent's row knows; else ONLINE
+tells. LEASED: the lease lasts beyond the horizon; else only the row knows."""
 
 
 class Population(NamedTuple):
-    """Columns of N agents: views of `row`. `session` is next_toggle_ns << 1 | online."""
+    """Columns of N agents, views of the rows. `session` is next_toggle_ns << 1 | online."""
 
     row: NDArray[Any]
     """AGENT_ROW[N]."""
+    contacts: NDArray[Any]
+    """CONTACT_ROW[N]; marks are set at the horizon."""
     ident: U64
     region: NDArray[np.uint8]
-    home: NDArray[np.int32]
-    secondary: NDArray[np.int32]
+    home: NDArray[np.uint16]
+    secondary: NDArray[np.uint16]
     access: NDArray[np.uint8]
     capability: NDArray[np.uint16]
     session: I64
@@ -141,11 +157,17 @@ def draw_population(parameters: PlaneParameters, network: NetworkTables, keys: U
     lease = np.where(order.forward(index) < registered_count(parameters), residual, 0)
     row = aligned_rows(AGENT_ROW, count)
     row["ident"] = mix_array(key, index, 0)
-    row["region"], row["home"], row["secondary"] = region, home, secondary
-    row["access"], row["capability"] = access, capability
+    row["capability"] = capability
+    contacts = aligned_rows(CONTACT_ROW, count)
+    contacts["region"], contacts["home"], contacts["secondary"] = region, home, secondary
+    contacts["access"] = access
     row["session"] = _sessions(parameters.sessions, int(keys[SESSION]), index)
     row["toggles"], row["lease_until_ns"], row["stored_head"] = FIRST_TOGGLE, lease, -1
-    return Population(row, *(row[name] for name in Population._fields[1:]))
+    columns = (
+        (contacts if name in (CONTACT_ROW.names or ()) else row)[name]
+        for name in Population._fields[2:]
+    )
+    return Population(row, contacts, *columns)
 
 
 class Neighbours:
@@ -191,7 +213,7 @@ def registered_count(parameters: PlaneParameters) -> int:
 
 def bytes_per_agent() -> int:
     """Bytes of one row of `Population`."""
-    return AGENT_ROW.itemsize
+    return AGENT_ROW.itemsize + CONTACT_ROW.itemsize
 
 
 def _placement(

@@ -238,6 +238,8 @@ class Books(NamedTuple):
     """[question, source region, target region, outcome, sums from `lookups` to `timeouts`]."""
     answers: NDArray[np.int32]
     """[question, source region, target region, bucket]."""
+    answered: I64
+    """[question, source region, target region]: how many `answers` there are."""
     registry: I64
     """[node, event, count or bytes]."""
 
@@ -280,6 +282,8 @@ class World(NamedTuple):
     registry: Registry
     people: Any
     """Rows of `population.AGENT_ROW`."""
+    contacts: Any
+    """Rows of `population.CONTACT_ROW`."""
     m: Table
     q: Table
     b: Table

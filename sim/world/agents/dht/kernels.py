@@ -40,7 +40,7 @@ def look_up(w: Any, B: Any, askers: Any, query: int, t: int) -> None:
         key = capability_key(B, r.key - c.agents)
         route(B, source, key, -1, t, r.ident, r.attempt, found)
     else:
-        home = askers.home_region[w.people[r.key].region]
+        home = askers.home_region[w.contacts[r.key].region]
         route(B, source, agent_key(B, r.key), home, t, r.ident, r.attempt, found)
     host = found.host if found.outcome == FOUND else -1
     a = links.region[gateway]

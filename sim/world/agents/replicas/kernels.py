@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from sim.world.agents.draws import REPLICA_COPY, REPLICA_TRIP, SHARD
-from sim.world.agents.kernels import link_delay
+from sim.world.agents.kernels import leased_at, link_delay
 from sim.world.agents.kinds import GRID_NS, NEVER, PPB, RE_HOME
+from sim.world.agents.population import ONLINE, UNSURE
 from sim.world.agents.state import EVERYONE, WRITES
 from sim.world.agents.tables import LOST_WRITE, RE_HOMED, STALE
 from sim.world.kernels import (
@@ -116,9 +117,9 @@ def has_newest(w: Any, agent: int, node: int, t: int) -> bool:
 def read(w: Any, query: int, t: int, wait: int) -> None:
     """Answer where an agent is with the newest version that a witness has at `t`."""
     r, c = w.q.row[query], w.constants[0]
-    agent = w.people[r.key]
+    agent = w.contacts[r.key]
     if not c.recorded:
-        r.found = t < agent.lease_until_ns
+        r.found = leased_at(w, r.key, t)
         return
     newest = has_newest(w, r.key, r.station, t)
     if c.quorum_reads and not newest:
@@ -127,7 +128,7 @@ def read(w: Any, query: int, t: int, wait: int) -> None:
             if 0 <= w.registry.trips[rank] <= wait and has_newest(w, r.key, hosts[rank], t):
                 newest = True
     if newest:
-        r.found = t < agent.lease_until_ns
+        r.found = leased_at(w, r.key, t)
         r.home, r.secondary = agent.home, agent.secondary
         return
     record = w.registry.records[r.key]
@@ -174,20 +175,20 @@ def publish_pass(w: Any, boundary_ns: int) -> None:
     for i in range(count):
         query, t = o.keys[i] & SLOT, start_ns + (o.keys[i] >> TIME_SHIFT)
         r = row[query]
-        agent = w.people[r.key]
+        agent, contact = w.people[r.key], w.contacts[r.key]
         if c.recorded:
             record = w.registry.records[r.key]
             record.before_lease_ns = agent.lease_until_ns
-            record.before_home = agent.home
-            record.before_secondary = agent.secondary
+            record.before_home = contact.home
+            record.before_secondary = contact.secondary
             record.written_ns = t
             record.version += 1
             record.missed = r.missed
             record.coordinator = r.station
         if r.kind == RE_HOME:
-            left = agent.home
-            agent.home = r.gateway
-            agent.secondary = successor(w, agent.region, r.gateway, left)
+            left = contact.home
+            contact.home = r.gateway
+            contact.secondary = successor(w, contact.region, r.gateway, left)
             w.registry.records[r.key].moving_until_ns = 0
             w.books.registry[r.gateway, RE_HOMED, 0] += 1
         else:
@@ -233,10 +234,11 @@ def crash_records(w: Any, node: int, now_ns: int) -> None:
         ):
             record.coordinator = EVERYONE
             record.missed = 0
-            agent = w.people[key]
-            agent.lease_until_ns = record.before_lease_ns
-            agent.home = record.before_home
-            agent.secondary = record.before_secondary
+            contact = w.contacts[key]
+            w.people[key].lease_until_ns = record.before_lease_ns
+            contact.marks &= ONLINE | UNSURE
+            contact.home = record.before_home
+            contact.secondary = record.before_secondary
             lost += 1
     w.books.registry[node, LOST_WRITE, 0] += lost
 

@@ -14,7 +14,7 @@ from sim.world.agents.draws import (
     QUERY_DELAY,
     QUERY_LOSS,
 )
-from sim.world.agents.kernels import bucket64, link_delay, lose, lost_on_link
+from sim.world.agents.kernels import bucket64, leased_at, link_delay, lose, lost_on_link
 from sim.world.agents.kinds import (
     ALL_REGISTRATIONS,
     GATEWAY_REGISTRATIONS,
@@ -144,10 +144,10 @@ def send_query(w: Any, query: int, t: int) -> None:
 def consider_move(w: Any, slot: int, gateway: int, t: int) -> None:
     """Move a sender whose home is known to be down to `gateway`, to which it came."""
     r = w.m.row[slot]
-    agent, record = w.people[r.source], w.registry.records[r.source]
+    agent, record = w.contacts[r.source], w.registry.records[r.source]
     if t < record.moving_until_ns or not w.registry.known_down[agent.home]:
         return
-    if gateway != agent.secondary or gateway == agent.home or t >= agent.lease_until_ns:
+    if gateway != agent.secondary or gateway == agent.home or not leased_at(w, r.source, t):
         return
     record.moving_until_ns = NEVER
     query = new_query(w.q, r, gateway, t, r.source, -1)
@@ -266,7 +266,7 @@ def ask_ahead_for_answer(w: Any, query: Any) -> None:
     if query.entry >= 0:
         prefetch(w.cache, query.entry)
     if w.constants[0].leases and query.kind != LOOKUP_CAPABILITY:
-        prefetch(w.people, query.key)
+        prefetch(w.contacts, query.key)
 
 
 @inlined
@@ -309,6 +309,7 @@ def reply(w: Any, query: int, t: int) -> None:
     region = w.links.region
     took = bucket64(back - r.asked_ns)
     w.books.answers[r.kind, region[r.gateway], region[r.station], took] += 1
+    w.books.answered[r.kind, region[r.gateway], region[r.station]] += 1
     if owns_entry(w.q, w.cache, query):
         known = w.cache[r.entry]
         known.known_ns = back

@@ -13,6 +13,7 @@ from sim.world.agents.draws import LAST_DELAY, LAST_LOSS, RETRY, RETURN, SESSION
 from sim.world.agents.kernels import (
     book,
     finish,
+    leased_at,
     lose,
     new_message,
     online_at,
@@ -125,13 +126,13 @@ def offer_pass(w: Any, cell: Any, t0: int, t1: int) -> None:
     count = len(cell.time_ns)
     for i in range(count):
         if i + AHEAD < count:
-            prefetch(w.people, cell.source[i + AHEAD])
-            prefetch(w.people, max(cell.target[i + AHEAD], 0))
+            prefetch(w.contacts, cell.source[i + AHEAD])
+            prefetch(w.contacts, max(cell.target[i + AHEAD], 0))
         t = cell.time_ns[i]
         source = cell.source[i]
-        if t0 < t <= t1 and online_at(w.people[source], t):
+        if t0 < t <= t1 and online_at(w, source, t):
             kind, target, size = cell.kind[i], cell.target[i], cell.size_bytes[i]
-            slot = new_message(w.m, w.people, cell.ident[i], kind, source, target, size, t)
+            slot = new_message(w.m, w.contacts, cell.ident[i], kind, source, target, size, t)
             book(w.books.traffic, w.m.row[slot], OFFERED_COLUMN)
             send(w, slot, t)
 
@@ -143,7 +144,7 @@ def again_pass(w: Any, t0: int, t1: int) -> None:
     count = take_due(w.lines, RETURNS, t0, t1, keys)
     for i in range(count):
         slot, t = keys[i] & SLOT, t0 + (keys[i] >> TIME_SHIFT)
-        if online_at(w.people[w.m.row[slot].source], t):
+        if online_at(w, w.m.row[slot].source, t):
             book(w.books.traffic, w.m.row[slot], OFFERED_COLUMN)
             send(w, slot, t)
         else:
@@ -151,10 +152,10 @@ def again_pass(w: Any, t0: int, t1: int) -> None:
     count = take_due(w.thinkers, 0, t0, t1, keys)
     for i in range(count):
         agent, t = keys[i] & SLOT, t0 + (keys[i] >> TIME_SHIFT)
-        if online_at(w.people[agent], t):
+        if online_at(w, agent, t):
             ident = LOOP_ID_BIT | (agent << 24) | (int(w.people[agent].sequence) - 1)
             size = w.constants[0].loop_bytes
-            slot = new_message(w.m, w.people, ident, TRANSACTION, agent, -1, size, t)
+            slot = new_message(w.m, w.contacts, ident, TRANSACTION, agent, -1, size, t)
             book(w.books.traffic, w.m.row[slot], OFFERED_COLUMN)
             send(w, slot, t)
         else:
@@ -162,7 +163,7 @@ def again_pass(w: Any, t0: int, t1: int) -> None:
     count = take_due(w.lines, RETRIES, t0, t1, keys)
     for i in range(count):
         slot, t = keys[i] & SLOT, t0 + (keys[i] >> TIME_SHIFT)
-        if online_at(w.people[w.m.row[slot].source], t):
+        if online_at(w, w.m.row[slot].source, t):
             send(w, slot, t)
         else:
             finish(w, slot, t, SENDER_OFFLINE)
@@ -224,7 +225,7 @@ def limit_pass(w: Any, t0: int, t1: int) -> None:
 def ask_ahead_for_route(w: Any, r: Any, node: int) -> None:
     """Ask memory for what the way of a message from its gateway depends on."""
     if r.kind == MESSAGE and (r.secondary if r.attempt & 1 else r.home) == node:
-        prefetch(w.people, r.target)
+        prefetch(w.contacts, r.target)
     else:
         ask_ahead_for_entry(w, r, node)
 
@@ -248,17 +249,17 @@ def route(w: Any, slot: int, node: int, t: int) -> None:
     if c.re_home:
         consider_move(w, slot, node, t)
         if r.kind == MESSAGE:
-            r.home, r.secondary = w.people[r.target].home, w.people[r.target].secondary
+            r.home, r.secondary = w.contacts[r.target].home, w.contacts[r.target].secondary
     if r.kind == TRANSACTION:
         push(w.lines, TRANSACTIONS, t, slot, node, 0)
     elif r.kind == REGISTRATION and c.limits:
         r.station = node
         push(w.lines, LIMITING, t, slot, 0, 0)
     elif r.kind == MESSAGE and (r.secondary if r.attempt & 1 else r.home) == node:
-        if w.people[r.target].lease_until_ns <= t:
-            lose(w.m, w.lines, slot, t, UNKNOWN_TARGET)
-        else:
+        if leased_at(w, r.target, t):
             push(w.lines, EGRESS, t, slot, node, 0)
+        else:
+            lose(w.m, w.lines, slot, t, UNKNOWN_TARGET)
     else:
         ask(w, slot, node, t)
 
@@ -306,7 +307,7 @@ def egress_pass(w: Any, t0: int, t1: int) -> None:
                 ask_ahead(row, o.keys, i, count)
                 if i + AHEAD_TOO < count:
                     r = row[o.keys[i + AHEAD_TOO] & SLOT]
-                    prefetch(w.people, r.target if r.kind == MESSAGE else r.source)
+                    prefetch(w.contacts, r.target if r.kind == MESSAGE else r.source)
                 slot, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
                 r = row[slot]
                 r.station = node
@@ -327,11 +328,12 @@ def egress_pass(w: Any, t0: int, t1: int) -> None:
 def leave(w: Any, slot: int, t: int, t1: int) -> None:
     """Take a message that leaves egress at `t` to its receiver, or note that it is offline."""
     r = w.m.row[slot]
-    agent = w.people[r.target if r.kind == MESSAGE else r.source]
+    index = r.target if r.kind == MESSAGE else r.source
+    agent = w.contacts[index]
     moves = w.constants[0].re_home and r.kind == MESSAGE
     if moves and r.station != agent.home and r.station != agent.secondary:
         lose(w.m, w.lines, slot, t, MOVED)
-    elif online_at(agent, t):
+    elif online_at(w, index, t):
         last_mile(w, slot, t, t1, agent.access)
     elif r.kind == MESSAGE:
         push(w.lines, STORING, t, slot, 0, 0)
@@ -424,7 +426,7 @@ def returned(w: Any, index: int, t: int, number: int) -> None:
     if c.renew_within_ns > 0:
         due = t + GRID_NS + modulo64(mix64(w.draw[RETURN], index, number), c.renew_within_ns)
         ident = RETURN_ID_BIT | (index << 24) | number
-        slot = new_message(w.m, w.people, ident, RENEWAL, index, -1, c.renew_bytes, due)
+        slot = new_message(w.m, w.contacts, ident, RENEWAL, index, -1, c.renew_bytes, due)
         push(w.lines, RETURNS, due, slot, 0, 0)
 
 

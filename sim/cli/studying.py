@@ -98,7 +98,28 @@ def show_run(path: Path, metrics: Sequence[str], confidence: float) -> int:
     screen = console()
     screen.print(f"{run.path}: {run.state}, {run.verdict}", soft_wrap=True, markup=False)
     _points(screen, run, metrics, confidence)
+    if len(run.settings) == 1:
+        _directory(screen, run)
     return MET
+
+
+def _directory(screen: Console, run: Run) -> None:
+    """Print what the first replicate's directory shows, if it has one."""
+    from sim.study.directory import hot_hosts, table_state
+    from sim.study.overview import results_of
+
+    stored = results_of(run).by_place.get((0, 0))
+    if stored is None or not stored.result.metrics.get("lookups"):
+        return
+    state = table_state(stored.result.metrics)
+    if state is not None:
+        screen.print(state, soft_wrap=True, markup=False)
+    found = hot_hosts(run, 0, 0)
+    named = ", ".join(
+        f"{host.node} ({host.share_ppm / 10_000:.2f} %, {host.peak_per_s:,} a second at most)"
+        for host in found
+    )
+    screen.print(f"hottest hosts of the registry: {named}", soft_wrap=True, markup=False)
 
 
 def _points(screen: Console, run: Run, metrics: Sequence[str], confidence: float) -> None:

@@ -201,7 +201,11 @@ def replicate(
             recorder.append_row("violations", **violation.row())
         tables = recorder.close()
     read = _reader(folder, tables)
-    metrics = metrics_of(read, lost_messages=world.watch.lost_messages)
+    metrics = metrics_of(
+        read,
+        lost_messages=world.watch.lost_messages,
+        routing_ppm=None if world.plane is None else world.plane.routing_ppm(),
+    )
     complete = now >= scenario.duration_ns
     verdict = judge(
         scenario.expect,

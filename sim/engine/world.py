@@ -127,6 +127,7 @@ class World:
             in_flight=sum(sums.in_flight),
             dropped=dropped,
         )
+        self.watch.registry(now_ns, plane.lost_writes())
 
     def start(self) -> None:
         """Wake every validator and arm the clock of the tables."""

@@ -1,6 +1,6 @@
 """Monitors of what must keep happening, and of what must add up.
 
-Owns: liveness, conservation of messages, conservation of stake. The engine hands in the figures
+Owns: liveness, conservation of messages, of registrations, of stake. The engine hands in figures
 that no observation carries.
 """
 
@@ -94,6 +94,26 @@ class NoLostMessage(Monitor):
                 in_flight=in_flight,
                 dropped=dict(sorted(dropped.items())),
             )
+        self._since_ns = now_ns
+
+
+class NoLostRegistration(Monitor):
+    """What the agents' registry has acknowledged outlives the crash of a host."""
+
+    name = "no_lost_registration"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since_ns = 0
+        self._lost: dict[int, int] = {}
+
+    def registry(self, now_ns: int, lost: Mapping[int, int]) -> None:
+        """Take the acknowledged writes lost since the start, by the host that went down."""
+        for node, count in sorted(lost.items()):
+            fresh = count - self._lost.get(node, 0)
+            if fresh:
+                self._lost[node] = count
+                self._fire(node, now_ns, self._since_ns, lost=fresh, host=node)
         self._since_ns = now_ns
 
 

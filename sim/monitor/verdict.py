@@ -24,6 +24,7 @@ from sim.scenario.checks import (
     Liveness,
     MetricCheck,
     Safety,
+    ShareCheck,
     SizeCheck,
     bounds,
     summary_name,
@@ -123,7 +124,7 @@ def _line(
         return _liveness(check, violations, complete)
     if isinstance(check, Level):
         return _level(check, levels, complete)
-    if isinstance(check, CountCheck | DurationCheck | SizeCheck):
+    if isinstance(check, CountCheck | DurationCheck | SizeCheck | ShareCheck):
         return _bounds(check, metrics, complete)
     raise TypeError(f"no way to judge {type(check).__name__}")
 
@@ -187,9 +188,8 @@ def _course(levels: Sequence[int]) -> str:
 def _bounds(check: MetricCheck, metrics: Mapping[str, int | None], complete: bool) -> Line:
     name = summary_name(check)
     at_least, at_most = bounds(check)
-    unit = ""
-    if isinstance(check, DurationCheck | SizeCheck):
-        unit = " ns" if isinstance(check, DurationCheck) else " bytes"
+    units: dict[type, str] = {DurationCheck: " ns", SizeCheck: " bytes", ShareCheck: " ppm"}
+    unit = units.get(type(check), "")
     sides = [
         f"{word} {bound:,}{unit}"
         for word, bound in (("at least", at_least), ("at most", at_most))
@@ -205,7 +205,7 @@ def _bounds(check: MetricCheck, metrics: Mapping[str, int | None], complete: boo
     if complete:
         return Line(words, "missed" if low or high else "met", found)
     # What only grows stays past a bound that it has passed; the rest may still move anywhere.
-    grows = name != "level_last" and "latency" not in name
+    grows = name != "level_last" and "latency" not in name and not isinstance(check, ShareCheck)
     if grows and high:
         return Line(words, "missed", f"{found} so far")
     if grows and not low and at_most is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sim.monitor.base import KEEP, Handler, Monitor, Violation
-from sim.monitor.progress import Liveness, NoLostMessage, SupplyConservation
+from sim.monitor.progress import Liveness, NoLostMessage, NoLostRegistration, SupplyConservation
 from sim.monitor.safety import (
     Accountability,
     Agreement,
@@ -49,6 +49,7 @@ class Watch:
         self._accountability = Accountability(honest, agreement)
         self._votes = VoteSafety(honest, validators, block_of, epoch_of)
         self._no_lost_message = NoLostMessage()
+        self._no_lost_registration = NoLostRegistration()
         self._supply = SupplyConservation()
         self._liveness = None if commit_within_ns is None else Liveness(commit_within_ns, start_ns)
         self.monitors: list[Monitor] = [
@@ -60,6 +61,7 @@ class Watch:
             self._accountability,
             self._votes,
             self._no_lost_message,
+            self._no_lost_registration,
             self._supply,
         ]
         if block_of is not None and epoch_of is not None:
@@ -134,6 +136,10 @@ class Watch:
             in_flight=in_flight,
             dropped=dropped,
         )
+
+    def registry(self, now_ns: int, lost: Mapping[int, int]) -> None:
+        """Show the acknowledged registrations lost since the start, by host."""
+        self._no_lost_registration.registry(now_ns, lost)
 
     def supply(self, now_ns: int, node: int, *, minted: int, held: Mapping[str, int]) -> None:
         """Compare a ledger's books: see `SupplyConservation.supply`."""

@@ -85,6 +85,136 @@ _COMMITTED = pl.col("status") == "committed"
 _CONSENSUS = (pl.col("lane") == "consensus") & (pl.col("outcome") == "delivered")
 _P50, _P99 = 500_000, 990_000
 
+_FOUND = pl.col("outcome") == "found"
+_INSIDE = pl.col("source_region") == pl.col("destination_region")
+_READS = pl.col("kind").is_in(["message", "lookup_id", "lookup_capability"])
+_EVENT = pl.col("event")
+
+
+def _answered(ppm: int, *conditions: pl.Expr) -> Callable[[Tables], int | None]:
+    def measure(tables: Tables) -> int | None:
+        counts = (
+            tables("lookup_latency")
+            .filter(*conditions)
+            .group_by("bucket")
+            .agg(pl.col("count").sum())
+            .collect()
+        )
+        return quantile_ns(dict(counts.iter_rows()), ppm)
+
+    return measure
+
+
+def _share(
+    table: str, column: str, part: pl.Expr, whole: pl.Expr
+) -> Callable[[Tables], int | None]:
+    """Return how to measure the share of `part` in `whole`, in millionths; None of nothing."""
+
+    def measure(tables: Tables) -> int | None:
+        amount = pl.col(column).cast(pl.Int64)
+        sums = tables(table).select(
+            amount.filter(part).sum().alias("part"), amount.filter(whole).sum().alias("whole")
+        )
+        of, all_of = sums.collect().row(0)
+        return int(of) * 1_000_000 // int(all_of) if all_of else None
+
+    return measure
+
+
+DIRECTORY_METRICS: tuple[Metric, ...] = (
+    Metric(
+        "lookups",
+        "count",
+        "questions to the agents' directory, those answered from a cache apart",
+        _total("lookups", "lookups"),
+    ),
+    Metric(
+        "lookup_crossings",
+        "count",
+        "messages of their routing between two regions",
+        _total("lookups", "crossings"),
+    ),
+    Metric(
+        "lookup_timeouts",
+        "count",
+        "questions of their routing that nobody answered",
+        _total("lookups", "timeouts"),
+    ),
+    Metric(
+        "lookup_success_ppm",
+        "ppm",
+        "share of the lookups that found their host",
+        _share("lookups", "lookups", _FOUND, pl.lit(True)),
+    ),
+    Metric(
+        "directory_latency_p50_ns",
+        "ns",
+        "question asked to answered at the gateway, median",
+        _answered(_P50),
+    ),
+    Metric(
+        "directory_latency_p99_ns",
+        "ns",
+        "question asked to answered at the gateway, 99 %",
+        _answered(_P99),
+    ),
+    Metric(
+        "directory_region_latency_p99_ns",
+        "ns",
+        "the same of reads where gateway and host share a region, 99 %",
+        _answered(_P99, _INSIDE, _READS),
+    ),
+    Metric(
+        "stale_answers_ppm",
+        "ppm",
+        "share of the reads that were answered without the newest version",
+        _share("registry", "count", _EVENT == "stale", _EVENT == "read"),
+    ),
+    Metric(
+        "registrations_limited",
+        "count",
+        "registrations that a limit refused, each try",
+        _total("registry", "count", _EVENT == "limited"),
+    ),
+    Metric(
+        "registrations_lost",
+        "count",
+        "acknowledged writes that went down with their host",
+        _total("registry", "count", _EVENT == "lost_write"),
+    ),
+    Metric(
+        "agents_re_homed",
+        "count",
+        "moves of agents to another gateway",
+        _total("registry", "count", _EVENT == "re_homed"),
+    ),
+    Metric(
+        "shards_taken_over",
+        "count",
+        "shards that another host took over, or got back",
+        _total("registry", "count", _EVENT == "taken_over"),
+    ),
+    Metric(
+        "records_moved_bytes",
+        "bytes",
+        "bytes of the records moved for that",
+        _total("registry", "bytes", _EVENT == "moved_in"),
+    ),
+    Metric(
+        "routing_short_ppm",
+        "ppm",
+        "share of the buckets met with fewer contacts than k and than there are nodes for",
+        None,
+    ),
+    Metric(
+        "routing_stale_ppm",
+        "ppm",
+        "share of the contacts met that were gone",
+        None,
+    ),
+)
+"""What the agents' directory did."""
+
 METRICS: tuple[Metric, ...] = (
     Metric("blocks_committed", "count", "blocks committed", _rows("blocks", _COMMITTED)),
     Metric(
@@ -242,16 +372,28 @@ METRICS: tuple[Metric, ...] = (
         "lookup by id asked to answered, 99 %",
         _latency("lookup_id", _P99),
     ),
+    *DIRECTORY_METRICS,
     Metric("violations", "count", "kinds of broken invariants", _rows("violations")),
 )
 
 
-def metrics_of(tables: Tables, *, lost_messages: int | None = None) -> Metrics:
+def metrics_of(
+    tables: Tables,
+    *,
+    lost_messages: int | None = None,
+    routing_ppm: tuple[int, int] | None = None,
+) -> Metrics:
     """Compute every metric of one replicate.
 
-    `lost_messages` comes from the plane's counters; None where there were no agents.
+    `lost_messages` comes from the plane's counters; None where there were no agents. `routing_ppm`:
+    shares of short buckets and of stale contacts; None where nothing was routed.
     """
-    handed_in = {"lost_messages": lost_messages}
+    short, stale = routing_ppm or (None, None)
+    handed_in = {
+        "lost_messages": lost_messages,
+        "routing_short_ppm": short,
+        "routing_stale_ppm": stale,
+    }
     return {m.name: handed_in[m.name] if m.measure is None else m.measure(tables) for m in METRICS}
 
 

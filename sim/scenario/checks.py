@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKey
-from sim.scenario.fields import Count, OneOf, duration, size
+from sim.scenario.fields import Count, OneOf, duration, share, size
 
 COUNT_METRICS: tuple[str, ...] = (
     "blocks_committed",
@@ -34,11 +34,18 @@ COUNT_METRICS: tuple[str, ...] = (
     "level_downs",
     "level_max",
     "level_last",
+    "lookups",
+    "lookup_crossings",
+    "lookup_timeouts",
+    "registrations_limited",
+    "registrations_lost",
+    "agents_re_homed",
+    "shards_taken_over",
     "violations",
 )
 """Plain counts over the run, as `sim.record.summary` names them."""
 
-SIZE_METRICS: tuple[str, ...] = ("consensus_bytes", "certificates_bytes")
+SIZE_METRICS: tuple[str, ...] = ("consensus_bytes", "certificates_bytes", "records_moved_bytes")
 """Bytes over the run, as `sim.record.summary` names them."""
 
 DURATION_METRICS: tuple[str, ...] = (
@@ -50,13 +57,34 @@ DURATION_METRICS: tuple[str, ...] = (
     "delivery_latency_p50",
     "delivery_latency_p99",
     "lookup_latency_p99",
+    "directory_latency_p50",
+    "directory_latency_p99",
+    "directory_region_latency_p99",
 )
 """Durations; `sim.record.summary` carries them in nanoseconds under the name with `_ns`."""
 
-METRICS = COUNT_METRICS + SIZE_METRICS + DURATION_METRICS
+SHARE_METRICS: tuple[str, ...] = (
+    "lookup_success",
+    "stale_answers",
+    "routing_short",
+    "routing_stale",
+)
+"""Shares; `sim.record.summary` carries them in millionths under the name with `_ppm`."""
+
+METRICS = COUNT_METRICS + SIZE_METRICS + DURATION_METRICS + SHARE_METRICS
 
 AGENT_METRICS: tuple[str, ...] = (
-    *(name for name in METRICS if name.startswith(("messages_", "commit_", "delivery_", "lookup"))),
+    *(
+        name
+        for name in METRICS
+        if name.startswith(
+            ("messages_", "commit_", "delivery_", "lookup", "directory_", "registrations_")
+        )
+    ),
+    *SHARE_METRICS,
+    "agents_re_homed",
+    "shards_taken_over",
+    "records_moved_bytes",
     "transactions_committed",
     "retries",
     "lost_messages",
@@ -150,7 +178,20 @@ class SizeCheck:
     """Greatest value that meets it."""
 
 
-MetricCheck: TypeAlias = CountCheck | DurationCheck | SizeCheck
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareCheck:
+    """A share between two bounds, inclusive."""
+
+    __pydantic_config__ = STRICT
+    metric: Annotated[str, OneOf(SHARE_METRICS, "metric")]
+    """Its name, without the unit."""
+    at_least_ppm: Annotated[int, share()] | None = None
+    """Least value that meets it."""
+    at_most_ppm: Annotated[int, share()] | None = None
+    """Greatest value that meets it."""
+
+
+MetricCheck: TypeAlias = CountCheck | DurationCheck | SizeCheck | ShareCheck
 
 
 def bounds(check: MetricCheck) -> tuple[int | None, int | None]:
@@ -159,12 +200,21 @@ def bounds(check: MetricCheck) -> tuple[int | None, int | None]:
         return check.at_least, check.at_most
     if isinstance(check, SizeCheck):
         return check.at_least_bytes, check.at_most_bytes
+    if isinstance(check, ShareCheck):
+        return check.at_least_ppm, check.at_most_ppm
     return check.at_least_ns, check.at_most_ns
 
 
 def summary_name(check: MetricCheck) -> str:
     """Return the metric's name in `sim.record.summary`."""
-    return f"{check.metric}_ns" if isinstance(check, DurationCheck) else check.metric
+    return measured_name(check.metric)
+
+
+def measured_name(metric: str) -> str:
+    """Return the name, unit included, under which a metric is measured."""
+    if metric in DURATION_METRICS:
+        return f"{metric}_ns"
+    return f"{metric}_ppm" if metric in SHARE_METRICS else metric
 
 
 CHECKS: dict[str, type[Any]] = {
@@ -174,6 +224,7 @@ CHECKS: dict[str, type[Any]] = {
     "metric": CountCheck,
     "duration": DurationCheck,
     "size": SizeCheck,
+    "share": ShareCheck,
 }
 STATED = ("safety", "liveness", "level", "metric")
 """The keys that tell expectations apart in a file."""
@@ -186,11 +237,13 @@ def check_kind(value: Any) -> str | None:
     if "metric" in value:
         if value["metric"] in DURATION_METRICS:
             return "duration"
+        if value["metric"] in SHARE_METRICS:
+            return "share"
         return "size" if value["metric"] in SIZE_METRICS else "metric"
     return next((key for key in STATED if key in value), None)
 
 
 Check: TypeAlias = Annotated[
-    Safety | Liveness | Level | CountCheck | DurationCheck | SizeCheck,
+    Safety | Liveness | Level | CountCheck | DurationCheck | SizeCheck | ShareCheck,
     ByKey(CHECKS, "an expectation", check_kind, STATED),
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from sim.scenario.base import STRICT
-from sim.scenario.checks import AGENT_METRICS, DURATION_METRICS, METRICS
+from sim.scenario.checks import AGENT_METRICS, METRICS, measured_name
 from sim.scenario.fields import Count, OneOf, share
 from sim.scenario.rulebook import Finding, needs
 
@@ -39,7 +39,7 @@ class Until:
     @property
     def summary_name(self) -> str:
         """The metric's name in `sim.record.summary`."""
-        return f"{self.metric}_ns" if self.metric in DURATION_METRICS else self.metric
+        return measured_name(self.metric)
 
 
 @needs("until", "replicates", "agents")

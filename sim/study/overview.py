@@ -57,7 +57,7 @@ class PointRow:
 def metric_of(name: str) -> Metric:
     """Look a metric up, with or without its unit; RunError with the names that there are."""
     for metric in METRICS:
-        if name in (metric.name, metric.name.removesuffix("_ns")):
+        if name in (metric.name, metric.name.removesuffix("_ns").removesuffix("_ppm")):
             return metric
     raise RunError(f"no metric {name!r}; there are {', '.join(m.name for m in METRICS)}")
 

@@ -22,7 +22,9 @@ from sim.scenario.checks import (
     Liveness,
     LivenessBound,
     Safety,
+    ShareCheck,
     SizeCheck,
+    summary_name,
 )
 
 HELD = Safety(safety="held")
@@ -97,11 +99,12 @@ def test_monitors_of_conflicts_exist() -> None:
         (DurationCheck(metric="commit_latency_p50", at_most_ns=9), 9, "met", "inconclusive"),
         (DurationCheck(metric="commit_latency_p50", at_most_ns=9), 10, "missed", "inconclusive"),
         (DurationCheck(metric="longest_commit_gap", at_most_ns=9), 10, "missed", "missed"),
+        (ShareCheck(metric="lookup_success", at_least_ppm=9), 10, "met", "inconclusive"),
+        (ShareCheck(metric="stale_answers", at_most_ppm=9), 10, "missed", "inconclusive"),
     ],
 )
 def test_figures(check: Any, value: int | None, whole: str, interrupted: str) -> None:
-    unit = "_ns" if isinstance(check, DurationCheck) else ""
-    metrics = {f"{check.metric}{unit}": value}
+    metrics = {summary_name(check): value}
     assert outcome(check, metrics=metrics) == whole
     assert outcome(check, metrics=metrics, complete=False) == interrupted
 

@@ -96,6 +96,22 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
     ("latency", {"kind": "transaction", "bucket": 20, "count": 1}),
     ("latency", {"kind": "block", "bucket": 21, "count": 1}),
     ("latency", {"kind": "lookup_id", "bucket": 22, "count": 1}),
+    ("lookups", {"outcome": "found", "lookups": 3, "crossings": 5, "timeouts": 2}),
+    ("lookups", {"outcome": "timed_out", "lookups": 1, "crossings": 6, "timeouts": 4}),
+    ("lookup_latency", {"kind": "lookup_id", "bucket": 9, "count": 1}),
+    ("lookup_latency", {"kind": "registration", "bucket": 11, "count": 1}),
+    (
+        "lookup_latency",
+        {"kind": "lookup_id", "destination_region": "far", "bucket": 12, "count": 1},
+    ),
+    ("registry", {"event": "read", "count": 8}),
+    ("registry", {"event": "write", "count": 5}),
+    ("registry", {"event": "stale", "count": 2}),
+    ("registry", {"event": "limited", "count": 7}),
+    ("registry", {"event": "lost_write", "count": 6}),
+    ("registry", {"event": "re_homed", "count": 4}),
+    ("registry", {"event": "taken_over", "count": 3}),
+    ("registry", {"event": "moved_in", "count": 10, "bytes": 1000}),
 ]
 
 EXPECTED = {
@@ -130,6 +146,21 @@ EXPECTED = {
     "delivery_latency_p50_ns": 31,
     "delivery_latency_p99_ns": 31,
     "lookup_latency_p99_ns": 22,
+    "lookups": 4,
+    "lookup_crossings": 11,
+    "lookup_timeouts": 6,
+    "lookup_success_ppm": 750_000,
+    "directory_latency_p50_ns": 11,
+    "directory_latency_p99_ns": 12,
+    "directory_region_latency_p99_ns": 9,
+    "stale_answers_ppm": 250_000,
+    "registrations_limited": 7,
+    "registrations_lost": 6,
+    "agents_re_homed": 4,
+    "shards_taken_over": 3,
+    "records_moved_bytes": 1000,
+    "routing_short_ppm": 5,
+    "routing_stale_ppm": 6,
     "violations": 1,
 }
 
@@ -137,7 +168,7 @@ EXPECTED = {
 @pytest.mark.parametrize("detail", ["rounds", "messages"])
 def test_every_metric_counts_what_it_says(tmp_path: Path, detail: str) -> None:
     run = small_run(tmp_path, ROWS, detail)
-    assert metrics_of(run.table, lost_messages=0) == EXPECTED
+    assert metrics_of(run.table, lost_messages=0, routing_ppm=(5, 6)) == EXPECTED
     assert epoch_levels(run.table) == (0, 2, 1)
     assert run.table("blocks").filter(status="committed").collect().height == 3
 
@@ -150,7 +181,7 @@ def test_nothing_measured_is_none_or_zero(tmp_path: Path) -> None:
         "level_max",
         "level_last",
         "longest_commit_gap_ns",
-        *(name for name in metrics if "latency" in name),
+        *(name for name in metrics if "latency" in name or name.endswith("_ppm")),
     }
     assert {value for name, value in metrics.items() if name not in without} == {0}
 

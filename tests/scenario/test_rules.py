@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sim.record.summary import METRICS as MEASURED
-from sim.scenario.checks import DURATION_METRICS, METRICS
+from sim.scenario.checks import METRICS, measured_name
 from sim.scenario.errors import ScenarioErrors
 from sim.scenario.exposure import liveness_limit_ppm, safety_limit_ppm
 from sim.scenario.load import load_scenario
@@ -21,7 +21,7 @@ TEN = ["validators={count: 10, placement: [aws:us-gov-west-1]}"]
 
 
 def test_metrics_are_those_that_the_summary_has() -> None:
-    named = [f"{name}_ns" if name in DURATION_METRICS else name for name in METRICS]
+    named = [measured_name(name) for name in METRICS]
     assert sorted(named) == sorted(metric.name for metric in MEASURED)
 
 

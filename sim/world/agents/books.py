@@ -29,6 +29,7 @@ from sim.world.agents.tables import (
     LATENCY,
     LOOKUP_LATENCY,
     LOOKUPS,
+    LOST_WRITE,
     OFFERED,
     REGISTRY,
     RETRIED,
@@ -55,6 +56,8 @@ class Ledger:
     def __init__(self, world: World) -> None:
         self.second = 0
         """The second that is being summed."""
+        self.lost_writes = np.zeros(len(world.down), dtype=np.int64)
+        """Acknowledged writes lost by node, up to the last second that was closed."""
         self._totals = np.zeros((len(KINDS), COLUMNS), dtype=np.int64)
         self._rows: tuple[list[I64], ...] = tuple([] for _ in Drained._fields)
 
@@ -88,6 +91,7 @@ class Ledger:
         books.lookups[:] = 0
         answered.append(_met(books.answers, books.answered, second))
         books.answered[:] = 0
+        self.lost_writes += books.registry[:, LOST_WRITE, 0]
         node, event = np.nonzero(books.registry[..., 0])
         both = books.registry[node, event]
         events.append(_rows(second, node, event, both[:, 0], both[:, 1]))

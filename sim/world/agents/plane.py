@@ -33,7 +33,7 @@ from sim.world.agents.replicas.hosts import Hosts
 from sim.world.agents.replicas.kernels import publish_pass, send_missed
 from sim.world.agents.stages.kernels import enter, solve
 from sim.world.agents.state import WRITES, bytes_of, fitted, line_block
-from sim.world.agents.tables import Counters, Drained
+from sim.world.agents.tables import LOST_WRITE, Counters, Drained
 from sim.world.agents.workload import Cell, Workload
 from sim.world.chance import I64, U64, Chance, mix_array
 from sim.world.network.tables import NetworkTables
@@ -271,6 +271,16 @@ class AgentPlane:
     def counters(self) -> Counters:
         """Return sums since the start; their `conserved()` says whether anything was lost."""
         return self._ledger.counters(self._world)
+
+    def lost_writes(self) -> dict[int, int]:
+        """Return the acknowledged writes lost since the start, by the node that went down."""
+        running = self._world.books.registry[:, LOST_WRITE, 0]
+        lost = self._ledger.lost_writes + running
+        return {int(node): int(lost[node]) for node in np.flatnonzero(lost)}
+
+    def routing_ppm(self) -> tuple[int, int] | None:
+        """Return the shares of short buckets and of stale contacts; None without a DHT."""
+        return None if self._dht is None else self._dht.shares_ppm()
 
     def memory_bytes(self) -> int:
         """Bytes of all columns, tables and rows that the plane keeps."""

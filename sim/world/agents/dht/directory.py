@@ -11,6 +11,7 @@ from sim.world.agents.dht.kernels import dht_pass
 from sim.world.agents.dht.nodes import DhtNodes
 from sim.world.agents.kinds import SECOND_NS
 from sim.world.agents.state import World, bytes_of
+from sim.world.routing.verdict import declare
 
 _NEAR_NS = 4 * SECOND_NS
 """Time between two looks at all agents for those whose session is about to end."""
@@ -42,6 +43,11 @@ class DhtDirectory(DhtNodes):
         else:
             members = self._near
         self.look_at((session[members] & 1).astype(np.uint8), members, boundary_ns)
+
+    def shares_ppm(self) -> tuple[int, int]:
+        """Return the shares of short buckets and of stale contacts that lookups met."""
+        state = declare(self.bundle)
+        return state.short_ppm, state.stale_ppm
 
     def memory_bytes(self) -> int:
         """Bytes of ids, rings and nodes."""

@@ -44,10 +44,14 @@ class Source(Protocol[T, Gathered]):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`time_s`: wall-clock time of a task, None for any; `attempts`: workers it may cost."""
+    """`time_s`: wall-clock time of a task, None for any; `attempts`: workers it may cost.
+
+    `grace_s`: what a task gets beyond its time to end by itself, before its worker is ended.
+    """
 
     time_s: float | None = None
     attempts: int = 3
+    grace_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -67,7 +71,7 @@ class Account:
         return self.busy_s / (self.wall_s * self.slots) if self.wall_s else 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Running(Generic[T]):
     task: T
     slot: Slot
@@ -189,7 +193,9 @@ class Supervisor(Generic[T, R]):
         for each in self._running:
             if not each.slot.ready():
                 each.since = now
-        overdue = [each for each in self._running if now - each.since > limit]
+        overdue = [
+            each for each in self._running if now - each.since > limit + self._limits.grace_s
+        ]
         self._running = [each for each in self._running if each not in overdue]
         for each in overdue:
             self.account.overdue += 1

@@ -268,7 +268,6 @@ def _run(
     """Supervise the units that are left, then close the directory."""
     wall, cpu = time.monotonic_ns(), cpu_time_ns()
     staging = writer.path / STAGING
-    limit = None if workers.time_limit_s is None else workers.time_limit_s + _GRACE_S
 
     def width() -> int:
         if len(sweep.results) == sweep.kept and _compiles(sweep.scenario):
@@ -291,7 +290,7 @@ def _run(
                 sweep,
                 slots,
                 simulate_unit,
-                limits=Limits(limit, workers.attempts),
+                limits=Limits(workers.time_limit_s, workers.attempts, _GRACE_S),
                 stop=lambda: stop.requested,
                 width=width,
                 look=look,

@@ -92,7 +92,8 @@ def test_help_imports_nothing_heavy(here: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "check", "show", "list", "verify", "bench", "calibrate", "schema"]
+    "command",
+    ["run", "resume", "check", "show", "compare", "list", "verify", "bench", "calibrate", "schema"],
 )
 def test_every_command_has_help_with_an_example(call: Callable[..., Result], command: str) -> None:
     result = call(command, "--help")

@@ -80,6 +80,9 @@ def test_what_is_not_rare_and_what_cannot_be() -> None:
     assert (never.interval.estimate, never.interval.upper) == (0, 0)
     all_of_them = quorum_shortfall([1] * 10, [0.01] * 10, 9, chance=Chance(1, 0), draws=50_000)
     assert all_of_them.interval.estimate == pytest.approx(1e-20, rel=1e-3)
+    uneven = quorum_shortfall([1000, 1], [0.01, 0.01], 1000, chance=Chance(1, 0), draws=20_000)
+    assert uneven.interval.estimate == pytest.approx(1e-4, rel=1e-3)
+    assert exact_shortfall([3, 4], [0.5, 0.5], -1) == 1
     with pytest.raises(ValueError, match="positive integers"):
         quorum_shortfall([0.5], [0.1], 1, chance=Chance(1, 0))
     with pytest.raises(ValueError, match="between 0 and 1"):

@@ -82,7 +82,7 @@ def test_a_task_that_kills_each_worker_fails_alone(slots: list[ProcessSlot]) -> 
 def test_a_hung_task_ends_at_its_limit_and_its_worker_with_it(slots: list[ProcessSlot]) -> None:
     before = [slot.pid() for slot in slots]
     source = Listed([Task(0, "hang"), *(Task(n) for n in range(1, 5))])
-    account = supervise(source, slots, work, limits=Limits(time_s=1.0))
+    account = supervise(source, slots, work, limits=Limits(time_s=1.0, grace_s=0.5))
     assert source.reasons == {0: "longer than its time limit, 1 s"}
     assert sorted(source.results) == [1, 2, 3, 4]
     assert account.overdue == 1

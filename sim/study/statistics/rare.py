@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from sim.study.statistics.intervals import F64, Interval, checked, t_quantile
 from sim.world.chance import Chance
 
+_MOST_TILT = 1e9
 _PIECE = 1 << 13
 """Draws at once: 10 MB at 150 validators."""
 
@@ -65,9 +66,8 @@ def quorum_shortfall(
     scale = float(masses.max())
     shares = masses / scale
     tilt = _tilt(shares, chances, (more_than + 1) / scale)
-    log_mass = float(np.log1p(chances * np.expm1(tilt * shares)).sum())
-    tilted = chances * np.exp(tilt * shares)
-    tilted /= 1 - chances + tilted
+    log_mass = float(np.logaddexp(_log(1 - chances), _log(chances) + tilt * shares).sum())
+    tilted = _tilted(shares, chances, tilt)
     random = chance.stream("study/quorum_shortfall")
     total = squares = 0.0
     hits = 0
@@ -93,6 +93,8 @@ def exact_shortfall(weights: ArrayLike, late: ArrayLike, more_than: int) -> floa
     mille, not those in units of 1e-9. All terms are positive, so that the tail keeps its digits.
     """
     masses, chances = _checked(weights, late)
+    if more_than < 0:
+        return 1.0
     held = np.zeros(more_than + 1)
     held[0] = 1.0
     over = 0.0
@@ -118,23 +120,30 @@ def _checked(weights: ArrayLike, late: ArrayLike) -> tuple[F64, F64]:
     return masses, chances
 
 
+def _log(chances: F64) -> F64:
+    with np.errstate(divide="ignore"):  # of a chance of 0
+        return np.asarray(np.log(chances), dtype=np.float64)
+
+
+def _tilted(shares: F64, chances: F64, tilt: float) -> F64:
+    """Return p e^(tw) / (1 - p + p e^(tw)); by the log odds, for the power may overflow."""
+    from scipy.special import expit
+
+    return np.asarray(expit(_log(chances) - _log(1 - chances) + tilt * shares), dtype=np.float64)
+
+
 def _tilt(shares: F64, chances: F64, boundary: float) -> float:
-    """Return the tilt that puts the mean late weight on the boundary; 0 where it is there."""
+    """Return the tilt that puts the mean late weight on the boundary; 0 where it is above."""
     from scipy.optimize import brentq
 
     def excess(tilt: float) -> float:
-        # p e^(tw) / (1 - p + p e^(tw)), written so that large exponents do not overflow.
-        log_odds = np.log(chances[inner]) - np.log1p(-chances[inner]) + tilt * shares[inner]
-        mean = float((shares[inner] / (1 + np.exp(-log_odds))).sum())
-        return mean + certain - boundary
+        return float((shares * _tilted(shares, chances, tilt)).sum()) - boundary
 
-    inner = (chances > 0) & (chances < 1)
-    certain = float(shares[chances == 1].sum())
     if excess(0.0) >= 0:
         return 0.0
     high = 1.0
     while excess(high) < 0:
         high *= 2
-        if high > 1e6:  # the boundary is all that can be late: its mean is reached in the limit
+        if high > _MOST_TILT:  # the boundary is all that can be late: its mean is never quite there
             return high
     return float(brentq(excess, 0.0, high))

@@ -317,7 +317,7 @@ def dht(
 @app.command("compile", epilog="Example: creto-sim compile")
 @guarded
 def compile_() -> int:
-    """Compile the validators' hot path to machine code, once: runs are about three times as fast.
+    """Compile the validators' hot path to machine code, once: they run more than twice as fast.
 
     Results stay the same. Needs a C compiler and pip install 'creto-sim[compile]'; takes about a
     minute. A changed source is never run by old machine code: it runs interpreted until compiled.

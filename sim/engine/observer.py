@@ -116,12 +116,7 @@ class Observer:
 
     def observe(self, node: int, now_ns: int, observation: Observation) -> None:
         """Record one observation of validator `node`."""
-        if isinstance(observation, Committed):
-            self._committed(node, now_ns, observation)
-        elif isinstance(observation, ViewChanged):
-            self._view_changed(node, now_ns, observation)
-        else:
-            self._handlers[type(observation)](node, now_ns, observation)
+        self._handlers[type(observation)](node, now_ns, observation)
 
     def corrupted(self, node: int) -> None:
         """Count no commit of `node` any longer: an adversary has taken it over."""

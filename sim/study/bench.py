@@ -172,13 +172,13 @@ class _Tally(NullRecorder):
     def __init__(self) -> None:
         self.delivered: dict[str, int] = {}
 
-    def append(self, table: str, columns: Mapping[str, Any]) -> None:
+    def append_rows(self, table: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         if table != "traffic":
             return
-        rows = zip(columns["kind"], columns["outcome"], columns["messages"], strict=True)
-        for kind, outcome, count in rows:
-            if outcome == "delivered":
-                self.delivered[kind] = self.delivered.get(kind, 0) + count
+        kind, outcome, count = (names.index(name) for name in ("kind", "outcome", "messages"))
+        for row in rows:
+            if row[outcome] == "delivered":
+                self.delivered[row[kind]] = self.delivered.get(row[kind], 0) + row[count]
 
 
 def measure_consensus(

@@ -17,6 +17,8 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from multiprocessing.connection import wait as wait_for
 from typing import Any, Protocol
 
+STILLBORN = 3
+"""Workers of one slot that may die in a row before they have begun."""
 NO_DASK = "a Dask cluster needs the extra `cluster`: pip install 'creto-sim[cluster]'"
 
 
@@ -72,6 +74,7 @@ class ProcessSlot:
 
     def __init__(self, warm: Callable[[], None] | None = None) -> None:
         self._warm = warm
+        self._stillborn = 0
         self._start()
 
     def _start(self) -> None:
@@ -98,7 +101,14 @@ class ProcessSlot:
         return isinstance(error, BrokenExecutor)
 
     def rebuild(self) -> None:
+        began = self._pid.done() and self._pid.exception() is None
+        self._stillborn = 0 if began else self._stillborn + 1
         self._end()
+        if self._stillborn >= STILLBORN:
+            raise ExecutorLost(
+                f"{STILLBORN} workers died before they had begun: a script that runs a study needs "
+                'its calls below `if __name__ == "__main__":`, for workers import it'
+            )
         self._start()
 
     def close(self) -> None:

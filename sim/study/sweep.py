@@ -92,6 +92,7 @@ class Sweep:
         self._time_limit_s = time_limit_s
         self._wanted = [scenario.replicates] * len(self.points)
         self._issued = [0] * len(self.points)
+        self._first = 0  # no earlier point has units to give out
 
     @property
     def wanted(self) -> Sequence[int]:
@@ -106,7 +107,8 @@ class Sweep:
             self._settle(point)
 
     def next(self) -> Unit | None:
-        for index, point in enumerate(self.points):
+        for index in range(self._first, len(self.points)):
+            point = self.points[index]
             while self._issued[index] < self._wanted[index]:
                 number = self._issued[index]
                 self._issued[index] += 1
@@ -116,6 +118,7 @@ class Sweep:
                     root = self._writer.path
                     inside = folder.relative_to(root)
                     return Unit(point.scenario, place, root.resolve(), inside, self._time_limit_s)
+            self._first = index + 1
         return None
 
     def done(self, task: Unit, result: StoredResult) -> None:
@@ -140,6 +143,7 @@ class Sweep:
             if target is None:
                 return
             self._wanted[point] = target
+            self._first = min(self._first, point)
 
     def values(self, point: int, metric: str) -> list[float | None]:
         """Return a metric of each replicate of a point, None where there is no value."""

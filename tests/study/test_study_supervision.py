@@ -139,6 +139,20 @@ def test_where_no_worker_lives_nothing_goes_round_for_ever(slots: list[ProcessSl
     assert len(source.left) > 80
 
 
+def die_at_birth() -> None:
+    """End a worker before it has begun."""
+    os._exit(3)
+
+
+def test_workers_that_never_begin_are_given_up_soon() -> None:
+    slot = ProcessSlot(die_at_birth)
+    try:
+        with pytest.raises(ExecutorLost, match="3 workers died before they had begun"):
+            supervise(Listed([Task(0), Task(1)]), [slot], work)
+    finally:
+        slot.close()
+
+
 def test_a_request_to_stop_leaves_tasks_in_hand_without_result(slots: list[ProcessSlot]) -> None:
     source = Listed([Task(0), Task(1, "hang"), Task(2, "hang"), Task(3)])
     seen: list[list[int]] = []

@@ -102,10 +102,10 @@ class Plan:
 
 PLANS = {
     "cost": Plan(max(SIZES), max(COST_LOOKUPS.values()), 1),
-    "depth": Plan(1 << max(BITS), 200_000, 5),
+    "depth": Plan(1 << max(BITS), 100_000, 3),
     "hierarchy": Plan(100_000, 20_000, 10),
-    "churn": Plan(50_000, 500, 8),
-    "attack": Plan(10_000, 400, 6),
+    "churn": Plan(50_000, 200, 5),
+    "attack": Plan(10_000, 300, 4),
 }
 
 

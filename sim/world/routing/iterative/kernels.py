@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim.world.kernels import compiled, inlined
+from sim.world.routing.malice.kernels import colluders
 from sim.world.routing.nodes import SHORTLIST_FACTOR
 from sim.world.routing.parameters import (
     FOUND,
@@ -23,7 +24,7 @@ from sim.world.routing.parameters import (
     POISONED,
     TIMED_OUT,
 )
-from sim.world.routing.tables.kernels import closer_alive, colluders, known, ring_number
+from sim.world.routing.tables.kernels import closer_alive, known, ring_number
 from sim.world.routing.wire.kernels import (
     answers,
     count_answer,

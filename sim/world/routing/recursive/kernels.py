@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sim.world.kernels import compiled, inlined
+from sim.world.routing.malice.kernels import colluders
 from sim.world.routing.parameters import (
     FOUND,
     HONEST,
@@ -27,7 +28,6 @@ from sim.world.routing.tables.kernels import (
     alone,
     bucket_contacts,
     closer_alive,
-    colluders,
     digit_of,
     leading_zeros,
     nearest,

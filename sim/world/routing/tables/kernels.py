@@ -407,62 +407,6 @@ def closest(B: Any, ring: int, key: Any) -> Any:
         first, end = span(row, B.ids, B.cells, key, bits)
 
 
-@inlined
-def insert(rows: Any, count: int, limit: int, distance: Any, node: int) -> int:
-    """Insert a node into rows sorted by distance, of which `limit` are kept; return how many."""
-    i = count
-    while i > 0 and rows[i - 1].distance > distance:
-        i -= 1
-    if i >= limit:
-        return count
-    count = min(count + 1, limit)
-    for j in range(count - 1, i, -1):
-        rows[j].distance = rows[j - 1].distance
-        rows[j].node = rows[j - 1].node
-    rows[i].distance = distance
-    rows[i].node = node
-    return count
-
-
-@compiled
-def colluders(B: Any, key: Any, want: int) -> int:
-    """Write the `want` live malicious nodes that are closest to `key` into `liars`, sorted."""
-    total = len(B.bad)
-    bits = 64
-    while True:
-        # Positions of those that share `bits` bits with the key.
-        low, high = 0, total
-        if bits > 0:
-            start = (key >> np.uint64(64 - bits)) << np.uint64(64 - bits)
-            last = start | ((_ONE << np.uint64(64 - bits)) - _ONE if bits < 64 else _ZERO)
-            low = bad_bound(B, start)
-            high = low
-            while high < total and B.node[B.bad[high]].ident <= last:
-                high += 1
-        if high - low >= want or bits == 0:
-            count = 0
-            for i in range(low, high):
-                node = np.int64(B.bad[i])
-                if B.node[node].up == 1:
-                    count = insert(B.liars, count, want, B.node[node].ident ^ key, node)
-            if count == want or bits == 0:
-                return count
-        bits -= 1
-
-
-@inlined
-def bad_bound(B: Any, value: Any) -> int:
-    """Return the first malicious node whose id is at least `value`, by place in `bad`."""
-    low, high = 0, len(B.bad)
-    while low < high:
-        middle = (low + high) >> 1
-        if B.node[B.bad[middle]].ident < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
 @compiled
 def known(B: Any, y: int, key: Any, outer: int, t_ns: int, want: int) -> int:
     """Write the contacts of y that are closest to `key` into `known`, sorted; return how many.

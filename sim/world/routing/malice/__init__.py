@@ -1,0 +1,1 @@
+"""Nodes that lie: whom they name."""

@@ -29,7 +29,7 @@ from sim.scenario.checks import (
     bounds,
     summary_name,
 )
-from sim.scenario.quantities import DURATION
+from sim.scenario.quantities import DURATION, SHARE, SIZE
 
 OUTCOMES = ("met", "inconclusive", "missed", "violated")
 """From best to worst: the worst line decides."""
@@ -188,18 +188,16 @@ def _course(levels: Sequence[int]) -> str:
 def _bounds(check: MetricCheck, metrics: Mapping[str, int | None], complete: bool) -> Line:
     name = summary_name(check)
     at_least, at_most = bounds(check)
-    units: dict[type, str] = {DurationCheck: " ns", SizeCheck: " bytes", ShareCheck: " ppm"}
-    unit = units.get(type(check), "")
     sides = [
-        f"{word} {bound:,}{unit}"
+        f"{word} {_text(check, bound)}"
         for word, bound in (("at least", at_least), ("at most", at_most))
         if bound is not None
     ]
-    words = f"{name} {' and '.join(sides)}"
+    words = f"{check.metric} {' and '.join(sides)}"
     value = metrics.get(name)
     if value is None:
         return Line(words, "inconclusive", "nothing to measure")
-    found = f"{value:,}{unit}"
+    found = _text(check, value, digits=6)
     low = at_least is not None and value < at_least
     high = at_most is not None and value > at_most
     if complete:
@@ -211,6 +209,16 @@ def _bounds(check: MetricCheck, metrics: Mapping[str, int | None], complete: boo
     if grows and not low and at_most is None:
         return Line(words, "met", f"{found} so far")
     return Line(words, "inconclusive", f"{found} so far")
+
+
+def _text(check: MetricCheck, value: int, digits: int | None = None) -> str:
+    """Write a bound as the scenario would; what was found to so many digits, summaries have all."""
+    if isinstance(check, CountCheck):
+        return f"{value:,}"
+    dimension = DURATION
+    if isinstance(check, SizeCheck | ShareCheck):
+        dimension = SIZE if isinstance(check, SizeCheck) else SHARE
+    return dimension.format(value) if digits is None else dimension.approximate(value, digits)
 
 
 def combine(verdicts: Sequence[Verdict]) -> Verdict:

@@ -73,6 +73,17 @@ class Dimension:
             return texts[0]
         return min(texts, key=lambda text: ("." in text, len(text)))
 
+    def approximate(self, value: int, digits: int = 6) -> str:
+        """Return a text for people: so many digits, in the largest decimal unit that fits."""
+        rounded = round(value, min(0, digits - len(str(abs(value)))))
+        scales = [
+            (scale, unit) for unit, scale in self.units.items() if set(str(scale)) <= set("01/")
+        ]
+        fitting = [pair for pair in scales if pair[0] <= abs(rounded)]
+        scale, unit = max(fitting, default=min(scales))
+        number = _decimal(Fraction(rounded) / scale)
+        return f"{number} {unit}"
+
     @property
     def phrase(self) -> str:
         return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name}"

@@ -108,3 +108,18 @@ def test_bare_decimals_are_exact_both_ways(value: int) -> None:
 def test_a_bare_decimal_keeps_six_places() -> None:
     with pytest.raises(QuantityError, match="more decimals than are kept"):
         parse_decimal(Decimal("1.0000001"), 10**6)
+
+
+@pytest.mark.parametrize(
+    ("dimension", "value", "text"),
+    [
+        (DURATION, 939_524_095, "939.524 ms"),
+        (DURATION, 11_234_567_890, "11.2346 s"),
+        (DURATION, 3_600 * 10**9, "3600 s"),
+        (DURATION, 0, "0 ns"),
+        (SIZE, 1_500, "1.5 kB"),
+        (SHARE, 999_999, "99.9999 %"),
+    ],
+)
+def test_approximate_is_for_people(dimension: Dimension, value: int, text: str) -> None:
+    assert dimension.approximate(value) == text

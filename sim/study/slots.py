@@ -51,7 +51,12 @@ class Slot(Protocol):
 
 
 def _begin() -> None:
-    """Set a worker up: Ctrl-C is the parent's to act on, and no worker outlives its parent."""
+    """Set a worker up: Ctrl-C is the parent's to act on, and no worker outlives its parent.
+
+    As many workers as cores run already: Polars, not imported yet, is told not to start a thread a
+    core in each of them.
+    """
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:

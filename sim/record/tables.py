@@ -1,11 +1,10 @@
 """The one column dictionary: every table of a run, its columns, units and meanings.
 
-Owns: names, dtypes, vocabularies, how rows of one key merge, and from which level of detail a table
-is kept. The dtype checks, the digests and results/README.md come from here. To add a table, add one
-`Table` to `TABLES`. Must not know: who writes the rows, or where they are stored.
+Owns: names, dtypes, vocabularies, how rows of one key merge, from which level of detail a table is
+kept. dtype checks, digests and results/README.md come from here; a table is one `Table` more in
+`TABLES`. Must not know: who writes the rows, or where they are stored.
 
-Columns hold integers, 32-byte ids, and words. There are no floats and no nulls: where a value may
-be absent its meaning says which integer stands for that (-1 unless it says otherwise).
+Columns hold integers, 32-byte ids, words; no floats, no nulls: -1, unless stated, is "absent".
 """
 
 from __future__ import annotations

@@ -83,6 +83,7 @@ def test_a_killed_worker_loses_no_task(cluster: Any) -> None:
     assert not source.reasons
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_scheduler(cluster: Any, tmp_path: Path) -> None:
     path = study_file(tmp_path, replicates=2)
     process = start(

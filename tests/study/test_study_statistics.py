@@ -228,9 +228,8 @@ def test_uncommitted_transactions_stay_in_the_latency(tmp_path: Path) -> None:
     assert times.total + times.dropped == offered.get_column("messages").sum()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", ["20 %", "14 %", "10 %", "6 %"])
-def test_sequential_stopping_covers_as_often_as_it_says(width: str, tmp_path: Path) -> None:
+def test_sequential_stopping_covers_as_often_as_it_says(width: str) -> None:
     until = Until(
         metric="blocks_committed",
         relative_width_ppm=int(width[:-2]) * 10_000,
@@ -302,6 +301,7 @@ def test_sobol_indices_of_the_ishigami_function() -> None:
         sobol_indices(np.ones(40), ["x", "y", "z"], chance=Chance(1, 0))
 
 
+@pytest.mark.slow
 def test_a_setting_that_matters_is_told_from_one_that_does_not(tmp_path: Path) -> None:
     ranges = [
         Range("consensus.min_block_interval", 20, 120, "ms"),

@@ -11,7 +11,7 @@ from sim.engine.world import World
 from sim.world.adversary.twins import Twins, halves
 from tests.adversaries.effects import CASES, VIOLATED, one_of_each, owned
 from tests.adversaries.rows import Rows
-from tests.engine.worlds import SECOND, Ran, ran, world
+from tests.engine.worlds import SECOND, WEST, Ran, ran, world
 
 TEN: dict[str, Any] = {
     "duration": "12 s",
@@ -134,3 +134,31 @@ def test_accusations_spare_the_honest_in_every_case(tmp_path: Path) -> None:
 def test_sides_that_are_given_leave_the_members_on_both() -> None:
     twins = Twins(1, ((4, 5), (6,)), 0)
     assert twins.sides(0) == twins.sides(10 * SECOND) == ((4, 5), (6,))
+
+
+def test_old_keys_can_halt_who_still_judges_their_epoch(tmp_path: Path) -> None:
+    """Unbonding that is shorter than the four epochs judged leaves keys with nothing at stake.
+
+    Seven withdraw, and show two members of the fourth epoch another end of the first: these halt,
+    as a finality fork asks for, and nobody can be made to pay. An epoch later they are ignored.
+    """
+    leave = [
+        *(
+            {"kind": "register", "validator": v, "amount": 10**6, "at": "100 ms"}
+            for v in range(7, 14)
+        ),
+        *({"kind": "unbond", "validator": v, "amount": 10**6, "at": "800 ms"} for v in range(7)),
+    ]
+    for start, halted in (("1500 ms", True), ("2300 ms", False)):
+        done = ran(
+            tmp_path / start,
+            duration="6 s",
+            validators={"count": 7, "candidates": {"placement": {WEST: 7}}},
+            ledger={"unbonding_epochs": 1},
+            operations=leave,
+            adversaries=[owned("long_range", *range(7), start=start, victims={"ids": [7, 8]})],
+        )
+        forks = {(row["node"], row["kind"]) for row in done.rows("forks")}
+        assert bool({(7, "finality"), (8, "finality")} & forks) == halted
+        assert done.rows("evidence") == []
+        assert done.rows("violations") == []

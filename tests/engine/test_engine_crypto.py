@@ -166,18 +166,25 @@ def run_for(made: World, duration_ns: int) -> None:
     made.advance(duration_ns)
 
 
+class Listening:
+    """Stand before who watches a run, and note the observations of one kind."""
+
+    def __init__(self, made: World, kind: type[Any]) -> None:
+        self.seen: list[tuple[int, Any]] = []
+        self._before = made.driver._witness
+        self._kind = kind
+
+    def observe(self, node: int, now_ns: int, observation: Any) -> None:
+        if isinstance(observation, self._kind):
+            self.seen.append((node, observation))
+        self._before.observe(node, now_ns, observation)
+
+
 def observations(made: World, kind: type[Any]) -> list[tuple[int, Any]]:
     """Collect the observations of one kind as (validator, observation)."""
-    seen: list[tuple[int, Any]] = []
-    before = made.driver.observe
-
-    def observe(node: int, now_ns: int, observation: Any) -> None:
-        if isinstance(observation, kind):
-            seen.append((node, observation))
-        before(node, now_ns, observation)
-
-    made.driver.observe = observe
-    return seen
+    listening = Listening(made, kind)
+    made.driver._witness = listening
+    return listening.seen
 
 
 @pytest.mark.parametrize("signatures", ["modelled", "real"])

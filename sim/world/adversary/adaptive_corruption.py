@@ -26,10 +26,11 @@ class AdaptiveCorruption(Attack):
 
     A takeover begins when the target is chosen and is done `delay_ns` later; with `mobile` the
     adversary lets go once the target's view is over and moves on, else `budget` counts for the
-    whole run. The leaders of an epoch are known as it begins, so a mobile adversary of budget f
-    loses the chain f / (delay / view + 1) of its views, and all of them when takeovers are as fast
-    as views: f = 1 halts the chain without ever holding more than one validator. A victim that is
-    let go is honest again, but no longer believed by the monitors.
+    whole run. The leaders of an epoch are known as it begins, so a mobile adversary that is as fast
+    as views silences every leader: budget 1 halts the chain without ever holding more than one
+    validator. Slower ones lose it about budget / (delay / view + 1) of its views, and none at all
+    once a takeover outlasts the epoch, whose successor's leaders nobody knows yet. A victim that
+    is let go is honest again, but no longer believed by the monitors.
     """
 
     kind: ClassVar[str] = "adaptive_corruption"

@@ -15,11 +15,13 @@ class LongRange(Copies):
     """As it starts, second copies begin at genesis, among themselves, and show it to the victims.
 
     With a quorum of the genesis weight they certify a history of their own, at the pace of blocks;
-    nothing at stake is left to slash. Who is synced past the epochs that it still judges ignores
-    what comes of old ones. Who begins at genesis (a new node, or one that lost everything) cannot
-    tell the histories apart and believes whichever it is given first: only a recent checkpoint from
-    elsewhere helps, which is what "weak subjectivity" means (V. Buterin, "Proof of Stake: How I
-    Learned to Love Weak Subjectivity", 2014). The first copies go on as they were.
+    nothing at stake is left to slash. Who is synced past the epochs that it still judges (four)
+    ignores what comes of old ones; within them it takes the conflict for what it is and halts, so
+    unbonding has to last longer than that. Who begins at genesis (a new node, or one that lost
+    everything) cannot tell the histories apart and believes whichever it is given first: only a
+    recent checkpoint from elsewhere helps, which is what "weak subjectivity" means (V. Buterin,
+    "Proof of Stake: How I Learned to Love Weak Subjectivity", 2014). The first copies go on as
+    they were.
     """
 
     kind: ClassVar[str] = "long_range"

@@ -11,6 +11,7 @@ from sim import load_scenario, open_run, run
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("smoke", "seven_nodes", "thousand_agents")
+DIRECTORY = ("registry_storm", "churn", "flat_vs_hierarchical", "dht_million")
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -29,9 +30,16 @@ def test_the_main_job_is_met(tmp_path: Path) -> None:
     assert outcome.verdict.outcome == "met", outcome.verdict.evidence
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DIRECTORY)
+def test_the_scenario_of_the_directory_is_met(name: str, tmp_path: Path) -> None:
+    outcome = run(load_scenario(ROOT / "scenarios" / f"{name}.yaml"), tmp_path)
+    assert outcome.verdict.outcome == "met", outcome.verdict.evidence
+
+
 def test_every_scenario_is_of_a_kind_that_is_run() -> None:
     found = {path.stem for path in (ROOT / "scenarios").glob("*.yaml")}
-    assert found == {*QUICK, "million_agents"}
+    assert found == {*QUICK, *DIRECTORY, "million_agents"}
 
 
 @pytest.mark.parametrize("readme", ["tests/README.md", "sim/README.md"])

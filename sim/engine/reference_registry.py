@@ -53,6 +53,8 @@ class Record:
     version: int = 0
     missed: int = 0
     """Bitmap of the places in the shard's row whose copy a blocked link held back."""
+    confirmed: tuple[int, ...] = ()
+    """Nodes that had it when it was acknowledged."""
     before: tuple[int, int, int] = (0, 0, 0)
     """Lease, home and secondary of the version before."""
 
@@ -65,6 +67,7 @@ class Write:
     query: Query
     node: int
     missed: int
+    confirmed: tuple[int, ...]
 
 
 class RegistryReference:
@@ -215,7 +218,9 @@ class RegistryReference:
         if writes:
             links = self.plane.links
             missed = [rank for rank, node in others if links.blocked(host, node)]
-            self.written.append(Write(self.env.now, query, host, sum(1 << rank for rank in missed)))
+            held_back = sum(1 << rank for rank in missed)
+            confirmed = tuple(witnesses[1:])
+            self.written.append(Write(self.env.now, query, host, held_back, confirmed))
 
     def _others(self, key: int, node: int) -> list[tuple[int, int]]:
         """Return (place, host) of the copies besides a node's: in other regions than its own."""
@@ -263,7 +268,7 @@ class RegistryReference:
 
     def _has_newest(self, agent: int, node: int) -> bool:
         record, plane = self.records[agent], self.plane
-        if record.coordinator in (EVERYONE, node):
+        if record.coordinator in (EVERYONE, node) or node in record.confirmed:
             return True
         row = self.hosts[self.shard_of(agent)]
         if node in row and record.missed >> row.index(node) & 1:
@@ -296,6 +301,7 @@ class RegistryReference:
             record.before = (now[0], now[1], now[2])
             record.coordinator, record.written_ns = write.node, write.time_ns
             record.version, record.missed = record.version + 1, write.missed
+            record.confirmed = write.confirmed
         if query.kind == RE_HOME:
             region = int(people.region[agent])
             people.home[agent] = query.gateway
@@ -334,7 +340,7 @@ class RegistryReference:
         changed = [old != new for old, new in zip(self.hosts, after, strict=True)]
         for agent, record in enumerate(self.records):
             if changed[self.shard_of(agent)]:
-                record.missed = 0
+                record.missed, record.coordinator = 0, EVERYONE
         self.hosts = after
 
     # -- faults -------------------------------------------------------------------------------

@@ -438,11 +438,10 @@ TABLES: tuple[Table, ...] = (
             _enum(
                 "event",
                 "read write stale no_quorum limited lost_write re_homed taken_over moved_in",
-                "read, write: served here; stale: reads answered without the newest version; "
-                "no_quorum: too few replicas to confirm; limited: registrations not passed on; "
-                "lost_write: acknowledged writes that went down with it; re_homed: agents that "
-                "moved here; taken_over: shards it took over or got back; moved_in: records that "
-                "it was sent for that",
+                "served here; stale: reads answered without the newest version; no_quorum: too few "
+                "replicas confirm; limited: registrations not passed on; lost_write: acknowledged "
+                "ones that went down with it; re_homed: agents that moved here; taken_over: shards "
+                "it took over or got back; moved_in: records that it was sent for that",
             ),
             _sum("count", "how many"),
             _sum("bytes", "bytes of the records moved; 0 otherwise"),

@@ -334,7 +334,6 @@ def fixed_cases() -> list[Case]:
         directory=replace(
             basic().directory,
             replicas=2,
-            quorum_reads=True,
             replication_lag_ns=180 * MS,
             limits=p.RegistrationLimits(gateway_rate_nhz=9 * 10**9, rate_nhz=40 * 10**9, burst=3),
             re_home=True,
@@ -343,7 +342,10 @@ def fixed_cases() -> list[Case]:
             lease_ns=3_000 * MS,
         ),
     )
-    sure = replace(copied, directory=replace(copied.directory, quorum_writes=True))
+    sure = replace(
+        copied, directory=replace(copied.directory, quorum_reads=True, quorum_writes=True)
+    )
+    copied = replace(copied, directory=replace(copied.directory, cache_slots=4))
     routed = replace(
         busy,
         directory=replace(

@@ -103,7 +103,8 @@ QUERY_ROW = line_dtype(
 )
 """A question to the registry. `station`: the coordinator. `entry`: row of the cache entry that
 points here, or -1. `waiters`: the newest of the `waiting` messages that wait for it, or -1.
-`home`, `secondary`: the answer, where agents move. `missed`: bitmap of the places in the shard's
+`home`, `secondary`: the answer, where agents move; of a write, `home` is a bitmap of the places in
+the shard's row that confirmed it. `missed`: bitmap of the places in the shard's
 row whose copy of this write a blocked link held back. `following`: until it is sent, the agent for
 which it asks. `live`: 1, or UNPUBLISHED when all that is left is to put its write in force."""
 UNPUBLISHED = 2
@@ -116,14 +117,16 @@ RECORD_ROW = np.dtype(
         ("version", np.int32),
         ("coordinator", np.uint16),
         ("missed", np.uint16),
+        ("confirmed", np.uint16),
         ("before_home", np.uint16),
         ("before_secondary", np.uint16),
     ],
     align=True,
 )
 """What replicas may differ in about an agent: who wrote the newest version when (EVERYONE: all
-have it), to which places of the shard's row its copy could not leave, and what the version before
-said. `moving_until_ns`: no second move is begun before; NEVER while one is under way."""
+have it), to which places of the shard's row its copy could not leave, which of them confirmed it
+before it was acknowledged, and what the version before said. `moving_until_ns`: no second move is
+begun before; NEVER while one is under way."""
 EVERYONE = (1 << 16) - 1
 
 BATCH_ROW = line_dtype(

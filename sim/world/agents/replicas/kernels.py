@@ -97,14 +97,26 @@ def wait_for_quorum(w: Any, query: int) -> int:
 
 
 @passed
+def confirming(w: Any, wait: int) -> int:
+    """Return a bitmap of the places that answer the last `wait_for_quorum` within `wait`."""
+    places = 0
+    for rank in range(w.registry.hosts.shape[1]):
+        if 0 <= w.registry.trips[rank] <= wait:
+            places |= 1 << rank
+    return places
+
+
+@passed
 def has_newest(w: Any, agent: int, node: int, t: int) -> bool:
     """Say whether a node has the newest version of a record at `t`."""
     record, links = w.registry.records[agent], w.links
     if record.coordinator == EVERYONE or record.coordinator == node:
         return True
-    if record.missed:
+    if record.missed or record.confirmed:
         hosts = w.registry.hosts[row_of(w, agent)]
         for rank in range(len(hosts)):
+            if hosts[rank] == node and (record.confirmed >> rank) & 1:
+                return True
             if hosts[rank] == node and (record.missed >> rank) & 1:
                 return False
     bits = mix64(w.draw[REPLICA_COPY], agent, (record.version << 16) | node)
@@ -184,6 +196,7 @@ def publish_pass(w: Any, boundary_ns: int) -> None:
             record.written_ns = t
             record.version += 1
             record.missed = r.missed
+            record.confirmed = r.home
             record.coordinator = r.station
         if r.kind == RE_HOME:
             left = contact.home
@@ -274,3 +287,4 @@ def forget_missed(w: Any, changed: Any) -> None:
     for key in range(len(w.registry.records)):
         if changed[row_of(w, key)]:
             w.registry.records[key].missed = 0
+            w.registry.records[key].coordinator = EVERYONE

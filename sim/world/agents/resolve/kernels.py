@@ -29,7 +29,13 @@ from sim.world.agents.kinds import (
     REGISTRATION,
     RENEWAL,
 )
-from sim.world.agents.replicas.kernels import coordinator, missed_copies, read, wait_for_quorum
+from sim.world.agents.replicas.kernels import (
+    confirming,
+    coordinator,
+    missed_copies,
+    read,
+    wait_for_quorum,
+)
 from sim.world.agents.state import (
     ASKING,
     CONFIRMING,
@@ -282,6 +288,8 @@ def act(w: Any, query: int, t: int) -> None:
             w.books.registry[r.station, FAILED_QUORUM, 0] += 1
             fail(w, query, t)
             return
+    if writes:
+        r.home = confirming(w, wait) if c.quorum_writes else 0
     if not writes and r.kind != LOOKUP_CAPABILITY and (c.leases or c.recorded):
         read(w, query, t, wait)
     if wait > 0:

@@ -30,6 +30,8 @@ class PlanePayload:
         self._returned: dict[int, list[PayloadRef]] = {}
         self._held: dict[int, tuple[tuple[PayloadRef, ...], list[int]]] = {}
         self._version = 0
+        self._ended: dict[int, int] = {}
+        """By gateway: the transactions below this number are committed."""
 
     def _advance(self, now_ns: int) -> None:
         if self._plane.now_ns < now_ns:
@@ -73,6 +75,14 @@ class PlanePayload:
         self._returned.setdefault(validator, []).extend(refs)
 
     def commit(self, block: Block, now_ns: int) -> None:
-        if block.payload:
+        """End the transactions of a block, but for those that a rival block has ended already.
+
+        Each branch commits a gateway's ranges in order and without gap. Two branches that were both
+        committed (safety is violated) end each transaction once, at its first commit.
+        """
+        ended = self._ended
+        refs = tuple(ref for ref in block.payload if ref.first >= ended.get(ref.gateway, 0))
+        if refs:
+            ended.update((ref.gateway, ref.last + 1) for ref in refs)
             self._advance(now_ns)
-            self._plane.commit(block.payload, now_ns)
+            self._plane.commit(refs, now_ns)

@@ -11,7 +11,7 @@ from sim.engine.world import World
 from sim.world.adversary.twins import Twins, halves
 from tests.adversaries.effects import CASES, VIOLATED, one_of_each, owned
 from tests.adversaries.rows import Rows
-from tests.engine.worlds import SECOND, WEST, Ran, ran, world
+from tests.engine.worlds import AGENTS, SECOND, WEST, Ran, ran, world
 
 TEN: dict[str, Any] = {
     "duration": "12 s",
@@ -162,3 +162,19 @@ def test_old_keys_can_halt_who_still_judges_their_epoch(tmp_path: Path) -> None:
         assert bool({(7, "finality"), (8, "finality")} & forks) == halted
         assert done.rows("evidence") == []
         assert done.rows("violations") == []
+
+
+def test_a_transaction_ends_once_though_two_branches_commit_it(tmp_path: Path) -> None:
+    """Safety is violated and agents are at work: the run goes on, and no message is lost."""
+    done = ran(
+        tmp_path,
+        **{**TEN, "duration": "8 s"},
+        agents=AGENTS,
+        adversaries=[owned("twins", *range(4), end="6 s")],
+        expect=VIOLATED,
+    )
+    assert done.verdict == "met"
+    assert done.metric("lost_messages") == 0
+    ended = sum(row["count"] for row in done.rows("latency", kind="transaction"))
+    twice = done.metric("transactions_committed")
+    assert 0 < ended < twice

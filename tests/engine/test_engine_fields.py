@@ -223,6 +223,7 @@ def with_directories() -> list[dict[str, Any]]:
         {
             "duration": "1 s",
             **two,
+            "expect": [{"metric": "lookup_success", "at_least": "1 %", "at_most": "100 %"}],
             "agents": {**AGENTS, "workload": load, "directory": {**copies, "routing": routing}},
         }
         for routing in routings

@@ -364,8 +364,9 @@ def fixed_cases() -> list[Case]:
         ),
         store=p.Store(messages_per_agent=1, ttl_ns=200 * MS),
     )
+    narrow = basic(egress=p.Station(servers=1, work_ns=25 * MS, queue=1))
     found = []
-    for seed, parameters in enumerate((basic(), slow, busy, *directories(busy))):
+    for seed, parameters in enumerate((basic(), slow, busy, narrow, *directories(busy))):
         asks = [(t, t // 130 % 5) for t in range(90, 1_900, 130)]
         away = [(1_300, changes.NodeDown(0)), (1_610, changes.NodeUp(0))]
         script = sorted([*drill(parameters), *away, *asks], key=lambda row: row[0])

@@ -221,7 +221,7 @@ def test_what_does_not_fit_into_memory_is_refused(
     for command in ("run", "check"):
         result = call(command, "small", "--set", agents)
         assert result.exit_code == 2
-        assert "100,000,000 agents need at least 5." in result.stderr
+        assert "100,000,000 agents need at least 4." in result.stderr
         assert "this machine has 2.0 GiB" in result.stderr
     monkeypatch.setattr("sim.cli.looking.machine_memory_bytes", lambda: 64 << 30)
     assert call("check", "small", "--set", agents).exit_code == 0

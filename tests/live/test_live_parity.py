@@ -96,16 +96,17 @@ def under_simpy(scenario: Scenario, script: Script) -> list[list[Committed]]:
     world = build(scenario, 0, NullRecorder())
     world.driver.payload = script
     chains: list[list[Committed]] = [[] for _ in world.nodes]
-    observe = world.driver.observe
+    before = world.driver._witness
 
-    def also(node: int, now_ns: int, observation: Observation) -> None:
-        if isinstance(observation, Committed):
-            chains[node].append(observation)
-        assert not isinstance(observation, Rejected), observation
-        assert not isinstance(observation, ViewChanged) or observation.reason != "timeout"
-        observe(node, now_ns, observation)
+    class Listening:
+        def observe(self, node: int, now_ns: int, observation: Observation) -> None:
+            if isinstance(observation, Committed):
+                chains[node].append(observation)
+            assert not isinstance(observation, Rejected), observation
+            assert not isinstance(observation, ViewChanged) or observation.reason != "timeout"
+            before.observe(node, now_ns, observation)
 
-    world.driver.observe = also
+    world.driver._witness = Listening()
     world.start()
     world.advance(5_000 * MS)
     world.close(5_000 * MS)

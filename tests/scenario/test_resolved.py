@@ -93,7 +93,9 @@ def _round_trip(scenario: Scenario, folder: Path) -> None:
     assert again.to_yaml() == scenario.to_yaml()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+)
 @given(
     title=st.text(min_size=1, max_size=40).filter(lambda text: text.strip() == text != ""),
     seed=st.integers(0, 2**63 - 1),

@@ -78,6 +78,7 @@ class Replica:
         self._early: list[tuple[ValidatorId, Message]] = []
         self._told: dict[ValidatorId, tuple[int, int]] = {}
         self._polls = 0
+        self._formed: BlockId | None = None
         self._join_epoch()
 
     def _join_epoch(self) -> None:
@@ -113,7 +114,8 @@ class Replica:
     ) -> bool:
         """Judge and take up a certificate; False when what came with it is void now.
 
-        `formed`: this validator's collector made it, so nobody else has it yet.
+        `formed`: this validator's collector made it, so nobody else has it yet; that holds as well
+        where the block comes after its votes.
         """
         chain = self.chain
         view = qc.view
@@ -124,6 +126,8 @@ class Replica:
             out.append(Rejected(sender, "certificate", reason))
             return False
         old = chain.epoch
+        if formed:
+            self._formed = qc.block
         if view and self._by_view.setdefault(view, qc) is not qc:
             self._compare(qc, out)
         if len(self._by_view) > 2 * CERTIFICATES_COMPARED:
@@ -298,7 +302,7 @@ class Replica:
         """Take up the certificate and the proposal that waited for `block`."""
         waiting = self.chain.pending.get(block.id) if self.chain.pending else None
         if waiting is not None:
-            self._take_certificate(sender, waiting, out)
+            self._take_certificate(sender, waiting, out, formed=waiting.block == self._formed)
         orphan = self.sync.orphans.pop(block.id, None) if self.sync.orphans else None
         if orphan is not None:
             self._receive(*orphan, out)

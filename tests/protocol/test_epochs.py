@@ -7,6 +7,7 @@ import pytest
 from sim.protocol.adaptive_quorum import LEVELS, QuorumParameters
 from sim.protocol.effects import (
     Broadcast,
+    Certified,
     Committed,
     EpochChanged,
     LevelChanged,
@@ -16,7 +17,7 @@ from sim.protocol.effects import (
 )
 from sim.protocol.epochs import check_proof, root_certificate
 from sim.protocol.events import MessageReceived, OperationSubmitted, TimerFired
-from sim.protocol.messages import EpochProofMessage, Proposal, TimeoutMessage
+from sim.protocol.messages import EpochProofMessage, Message, Proposal, TimeoutMessage
 from sim.protocol.types import QC, Block, EpochProof, Operation, Timeout
 from tests.protocol.harness import (
     MS,
@@ -68,6 +69,29 @@ def test_an_epoch_commits_l_blocks_and_discards_its_tail() -> None:
             assert block is not None
             content = (block.payload, block.operations, block.evidence, block.attendance)
             assert content == ((), (), (), ())
+
+
+def test_who_closes_an_epoch_tells_the_others_also_when_its_votes_came_before_the_block() -> None:
+    """Otherwise all wait for their timers: only the collector has the certificate."""
+    overtaken, timeouts = [], []
+
+    def link(sender: int, receiver: int, message: Message, now_ns: int) -> int:
+        if isinstance(message, TimeoutMessage):
+            timeouts.append(message)
+        if isinstance(message, Proposal):
+            block, there = message.block, network.validators[receiver]
+            tail = block.height - there.chain.epoch.root_height > 7
+            if tail and block.epoch == there.epoch and there.leader(block.view + 1) == receiver:
+                overtaken.append(block.id)
+                return 200 * MS
+        return 20 * MS
+
+    network = Network(4, ledger=rules(epoch_blocks=7), link=link)
+    network.start().run(5_000 * MS)
+    assert len(overtaken) > 4
+    certified = {c.qc.block for c in network.seen(Certified)}
+    assert certified.issuperset(overtaken[:-1])
+    assert timeouts == []
 
 
 def test_views_restart_and_old_votes_do_not_count() -> None:

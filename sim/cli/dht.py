@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -42,10 +43,19 @@ def study_dht(
     file = out / f"dht_{name}.parquet"
     data.write_parquet(file)
     shown = dht_figures.SHOW[name](data)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1), title=shown.caption, title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        title=shown.caption,
+        title_justify="left",
+    )
     for place, head in enumerate(shown.heads):
         names = place < 2
-        table.add_column(head, justify="left" if names else "right", no_wrap=names)
+        # Heads may wrap, figures must not be cut.
+        width = max(len(word) for word in (*head.split(), *(row[place] for row in shown.rows)))
+        side: Literal["left", "right"] = "left" if names else "right"
+        table.add_column(head, justify=side, no_wrap=names, min_width=width)
     for row in shown.rows:
         table.add_row(*row)
     screen.print(table)

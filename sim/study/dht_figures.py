@@ -133,7 +133,7 @@ def show_cost(data: pl.DataFrame) -> Shown:
                 f"{row['peak_memory_bytes'] / 2**20:,.0f}",
             )
         )
-    heads = ("nodes", "style", "lookups/CPU-s", "µs", "ns a question", "depth", "questions")
+    heads = ("nodes", "style", "lookups a CPU-s", "µs", "ns an RPC", "depth", "RPCs")
     return Shown("cost against nodes", (*heads, "arrays MiB", "peak MiB"), rows)
 
 
@@ -214,7 +214,7 @@ def show_hierarchy(data: pl.DataFrame) -> Shown:
                 )
             )
         inside = part.filter(kind=HIERARCHICAL)["own_crossings"].sum()
-        rows.append((f"{percent} %", "crossings for the own region", "", f"{inside:,}", ""))
+        rows.append((f"{percent} %", "crossings, own region", "", f"{inside:,}", ""))
     heads = ("own region", "figure", "flat", "rings", "rings less flat, paired")
     return Shown("rings against flat tables", heads, rows)
 

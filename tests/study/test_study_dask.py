@@ -53,7 +53,7 @@ def test_a_cluster_gives_the_digests_of_one_process(cluster: Any, tmp_path: Path
 
 
 def test_a_unit_over_its_time_fails_and_is_resumed_elsewhere(cluster: Any, tmp_path: Path) -> None:
-    scenario = study(tmp_path, sweep={"grid": {"duration": ["500 ms", "1 min"]}})
+    scenario = study(tmp_path, sweep={"grid": {"duration": ["500 ms", "5 min"]}})
     workers = Workers(scheduler=cluster.scheduler_address, time_limit_s=1.0)
     outcome = run_study(scenario, tmp_path / "out", workers=workers)
     assert outcome.state == "failed"

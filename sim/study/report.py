@@ -18,6 +18,7 @@ from sim.record.store import write_text
 from sim.record.summary import METRICS
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
+from sim.scenario.quantities import DURATION, SIZE
 from sim.study import figures
 
 NAME = "report.html"
@@ -119,17 +120,9 @@ def quantity(name: str, value: float | None) -> str:
     """Format a metric with its unit, for people."""
     if value is None:
         return "nothing to measure"
-    unit = _UNITS.get(name, "count")
-    if unit == "ns":
-        for scale, word in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
-            if abs(value) >= scale:
-                return f"{value / scale:.4g} {word}"
-        return f"{value:.0f} ns"
-    if unit == "bytes":
-        for scale, word in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-            if abs(value) >= scale:
-                return f"{value / scale:.4g} {word}"
-        return f"{value:.0f} B"
+    dimension = {"ns": DURATION, "bytes": SIZE}.get(_UNITS.get(name, "count"))
+    if dimension is not None:
+        return dimension.approximate(round(value), 4)
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 

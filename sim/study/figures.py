@@ -331,7 +331,8 @@ def weights(data: RunData) -> Figure | None:
             "equal", (len(share), 100 / len(share)), (0, 3), textcoords="offset points",
             ha="right", fontsize=6.5, color=COLOURS[6],
         )  # fmt: skip
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, axis.get_ylim()[1] * 1.3)
+        axis.locator_params(axis="x", integer=True)
         axis.set_xlabel("member, by weight")
         axis.set_ylabel("share of the weight (%)")
         axis.set_title("Voting weights")

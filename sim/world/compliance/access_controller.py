@@ -29,8 +29,6 @@ CONFLICTS = (
 )
 """Roles that nobody holds together: who acts does not audit, who audits does not delete records,
 who erases does not lift holds, who slashes does not deploy (separation of duties)."""
-ROUTINE = ("send_message", "submit_transaction", "look_up", "register_agent")
-"""Acts of agents: their allows are added up in the log; everything else is recorded one by one."""
 
 
 class PolicyError(ValueError):
@@ -204,7 +202,8 @@ class AccessController:
         if second is None or self._session(second, now_ns):
             approver = ""
         context = {"mfa": mfa, "approver": approver, "actor": name}
-        found = self._decide(principal, action, resource, attributes or {}, context, now_ns)
+        decided = self._engine.ask(principal, action, resource, attributes or {}, context)
+        found = Decision(*decided, now_ns, False)
         outcome = Outcome.ALLOWED if found.allowed else Outcome.DENIED
         deciding = ",".join(found.policies)
         self.audit.append(now_ns, name, action, target, outcome, policy=deciding, detail=approver)
@@ -214,7 +213,7 @@ class AccessController:
         return found
 
     def routine(self, name: str, action: str, gateway: tuple[str, str], now_ns: int) -> bool:
-        """Decide an act of agents (`ROUTINE`), from the cache where it is fresh enough.
+        """Decide an act of an agents' class, from the cache where it is fresh enough.
 
         Allows are added up, denials recorded one by one. A revoked right may be used for up to
         `cache_ns` after its revocation and no longer; such uses are counted in `stale_allows`.
@@ -243,18 +242,6 @@ class AccessController:
             self.principals[name], action, resource, {"region": gateway[0]}, None
         )
         return Decision(allowed, policies, 0, True)
-
-    def _decide(
-        self,
-        principal: Principal,
-        action: str,
-        resource: tuple[str, str],
-        attributes: Mapping[str, Any],
-        context: Mapping[str, Any],
-        now_ns: int,
-    ) -> Decision:
-        allowed, policies = self._engine.ask(principal, action, resource, attributes, context)
-        return Decision(allowed, policies, now_ns, False)
 
     # Least privilege
 

@@ -250,7 +250,8 @@ class Recorder:
     def close(self) -> dict[str, TableDigest]:
         """Write every table in canonical order, remove the parts, return rows and digests.
 
-        Tables without rows have a digest and no file. A second call raises RecordError.
+        Tables without rows have a digest and no file; optional ones not even that, so that a part
+        that is off leaves no trace. A second call raises RecordError.
         """
         if self._closed:
             raise RecordError("the recorder is closed")
@@ -261,9 +262,11 @@ class Recorder:
             if held is not None:
                 sources.append(held.lazy())
             rows = pl.concat(sources) if sources else pl.LazyFrame(schema=buffer.table.schema)
-            digests[name] = write_table(
+            digest = write_table(
                 self.directory / f"{name}.parquet", buffer.table, rows, self._piece_rows
             )
+            if digest.rows or not buffer.table.optional:
+                digests[name] = digest
         self._closed = True
         self._buffers = {}
         shutil.rmtree(self._parts)

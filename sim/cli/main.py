@@ -264,6 +264,51 @@ def report(
     print(write_report(open_run(run), out))
 
 
+@app.command(epilog="Example: creto-sim capacity million_agents --of load --duration '20 s'")
+@guarded
+def capacity(
+    scenario: ScenarioFile,
+    of: Annotated[
+        str,
+        typer.Option(
+            metavar="RESOURCE",
+            help="load, agents: the most that holds; validators, bandwidth: the least.",
+        ),
+    ] = "load",
+    set_: Overrides = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Simulated time of a trial, at most the scenario's: '20 s'. Counts that are "
+            "expected shrink with it.",
+            show_default=False,
+        ),
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=1, help="Runs of each trial.")] = 1,
+    precision: Annotated[
+        float, typer.Option(min=0.1, max=100.0, help="Width of the knee, in per cent.")
+    ] = 10.0,
+    out: Out = Path("results"),
+    workers: WorkerCount = None,
+    scheduler: Scheduler = None,
+    time_limit: TimeLimit = None,
+    attempts: Attempts = 3,
+) -> int:
+    """Find how much a scenario carries: knee, headroom, bottleneck, what relieving it buys.
+
+    Tries amounts until all expectations hold at one and fail a little beyond; each trial is a study
+    of its own. At k times the load, counts of traffic that are expected are k times as many.
+
+    The same command takes up what ended early. Exits 0 where the scenario as it stands holds.
+    """
+    from sim.cli.capacity import capacity_of
+    from sim.cli.studying import workers_of
+
+    who = workers_of(workers, scheduler, time_limit, attempts)
+    return capacity_of(scenario, of, set_ or [], duration, replicates, precision, out, who)
+
+
 @app.command(epilog="Example: creto-sim bench --agents 10000 --agents 1000000")
 @guarded
 def bench(

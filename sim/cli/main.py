@@ -359,6 +359,32 @@ def dht(
     return study_dht(study, out, nodes, lookups, replicates, seed)
 
 
+@app.command(epilog="Example: creto-sim targets --run results/million_agents/latest")
+@guarded
+def targets(
+    scenario: Annotated[
+        str,
+        typer.Option("--scenario", metavar="SCENARIO", help="What shows a million agents."),
+    ] = "million_agents",
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Read that off a run that is there.", show_default=False),
+    ] = None,
+    skip_agents: Annotated[
+        bool, typer.Option("--skip-agents", help="Leave that row open: it takes most of the time.")
+    ] = False,
+    out: Out = Path("results"),
+) -> int:
+    """Measure the performance targets of the source document, row by row.
+
+    Each row says whether it was measured on this machine, simulated, or is not built yet. Exits 1
+    where a row is missed, 3 where one was left open.
+    """
+    from sim.cli.targets import measure_targets
+
+    return measure_targets(scenario, run, skip_agents, out)
+
+
 @app.command("compile", epilog="Example: creto-sim compile")
 @guarded
 def compile_() -> int:

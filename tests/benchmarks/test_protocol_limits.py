@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 import pytest
 
 from sim.protocol.adaptive_quorum import quorum_weight
-from sim.protocol.fork_detector import BlockTree
 from sim.protocol.ledger import Account, Ledger, LedgerParameters
 from sim.protocol.multi_signature import (
     Accepted,
@@ -17,13 +17,13 @@ from sim.protocol.multi_signature import (
     members,
 )
 from sim.protocol.stake_manager import StakeParameters
-from sim.protocol.types import QC, TC, WEIGHT_UNIT, Block, EpochParameters, Timeout, Vote
+from sim.protocol.types import QC, WEIGHT_UNIT, Block, EpochParameters, Vote
 from sim.protocol.weighted_voting import PPM, WeightParameters, weight_table
+from sim.study.limits import BLOCKS, fork, weigh
 
 pytestmark = pytest.mark.benchmark
 
 N = 150
-BLOCKS = 1_000
 
 
 def tell(what: str, elapsed_s: float, count: int, target: str) -> None:
@@ -31,62 +31,27 @@ def tell(what: str, elapsed_s: float, count: int, target: str) -> None:
 
 
 @pytest.mark.parametrize("combine", ["additive", "stake_multiplied"])
-def test_weights_of_150_validators(combine: str) -> None:
+def test_weights_of_150_validators(combine: Literal["additive", "stake_multiplied"]) -> None:
     """Target: under 1 ms."""
-    parameters = WeightParameters(combine=combine)
-    stakes = [10**9 + 7 * i**4 for i in range(N)]
-    reputations = [400_000 + 3_000 * (i % 150) for i in range(N)]
-    uptimes = [PPM - 911 * i for i in range(N)]
-    rounds = 50
-    start = time.perf_counter()
-    for _ in range(rounds):
-        table = weight_table(stakes, reputations, uptimes, parameters)
-    tell(f"weights of {N}, {combine}", time.perf_counter() - start, rounds, "target 1,000 us")
-    assert WEIGHT_UNIT - N <= table.total <= WEIGHT_UNIT
-    assert len(set(table.weights)) > N // 2
-    assert max(table.weights) <= WEIGHT_UNIT * 15 // 100
-
-
-def branches(width: int) -> list[Block]:
-    """A thousand blocks in `width` interleaved branches of one root, each with justifications."""
-    root = Block(1, 0, 0, 0, bytes(32), QC(1, 0, bytes(32), 0))
-    tips = [root] * width
-    made = [root]
-    for view in range(1, BLOCKS + 1):
-        parent = tips[view % width]
-        quorum = ((1 << 101) - 1) << (view % 50)
-        justify = QC(1, parent.view, parent.id, quorum if parent.view else 0)
-        said = tuple(Timeout(1, view - 1, parent.view, parent.id, s) for s in range(101))
-        tc = None if view == parent.view + 1 else TC(1, view - 1, said)
-        block = Block(1, view, parent.height + 1, view % N, parent.id, justify, tc)
-        tips[view % width] = block
-        made.append(block)
-    return made
+    found = weigh(combine)
+    tell(f"weights of {N}, {combine}", sum(found.times_ns) / 1e9, len(found.times_ns), "1,000 us")
+    assert WEIGHT_UNIT - N <= found.table.total <= WEIGHT_UNIT
+    assert len(set(found.table.weights)) > N // 2
+    assert max(found.table.weights) <= WEIGHT_UNIT * 15 // 100
 
 
 @pytest.mark.parametrize("width", [2, 10, 500])
 def test_forks_over_a_thousand_blocks(width: int) -> None:
     """Target: detection and resolution under 5 s. All branches live, certified, then resolved."""
-    root, *blocks = branches(width)
-    start = time.perf_counter()
-    tree = BlockTree(root, lambda qc: qc.signers.bit_count(), keep=BLOCKS)
-    forks = [fork for block in blocks for fork in tree.insert(block)]
-    for block in blocks[-width:]:
-        quorum = ((1 << 101) - 1) << (block.view % 50)
-        forks += tree.certify(QC(1, block.view, block.id, quorum))
-    chosen = tree.fork_choice()
-    done = tree.finalize(blocks[0].id)
-    loser = next(b for b in blocks[-width:] if not tree.extends(b.id, blocks[0].id))
-    conflict = tree.finalize(loser.id)
-    result = tree.reconcile(loser.id)
-    elapsed = time.perf_counter() - start
-    print(f"\n{BLOCKS} blocks in {width} branches: {elapsed * 1e3:,.1f} ms (target 5,000 ms)")
-    assert [f.kind for f in forks].count("view_change") == width - 1
-    assert [f.kind for f in forks].count("partition") == width - 1
-    assert tree.get(chosen) in blocks[-width:]
-    assert len(done.orphaned) == BLOCKS * (width - 1) // width
-    assert conflict.fork is not None
-    assert result.orphaned
+    found = fork(width)
+    ms = found.elapsed_ns / 1e6
+    print(f"\n{BLOCKS} blocks in {width} branches: {ms:,.1f} ms (target 5,000 ms)")
+    assert found.kinds.count("view_change") == width - 1
+    assert found.kinds.count("partition") == width - 1
+    assert found.chosen_is_a_tip
+    assert found.orphaned == BLOCKS * (width - 1) // width
+    assert found.conflict_found
+    assert found.reconciled
 
 
 def test_votes_of_a_view_at_150() -> None:

@@ -18,6 +18,7 @@ from sim.engine.disturbances import link_rules, timetable
 from sim.engine.driver import Driver
 from sim.engine.faults import Timetable, touches
 from sim.engine.genesis import Census, stakes, validator_regions
+from sim.engine.lending import Lending
 from sim.engine.loop import Loop
 from sim.engine.meter import Meter
 from sim.engine.node import Node
@@ -121,8 +122,11 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         healed=watch.healed,
     )
     faults.schedule(entries, scenario.duration_ns)
-    if plane_faults is not None:
+    if plane is not None and plane_faults is not None:
         _schedule_links(env, plane_faults, scenario.duration_ns)
+        if scenario.network.lanes == "shared":
+            plane_faults.lending = Lending(env, plane, nodes)
+            plane_faults.lending.start()
     _schedule_operations(scenario, env, driver, nodes, observer)
     attach(scenario, setting.minds, driver, recorder, watch)
     observer.epoch(setting.ledger.next_epoch(setting.ledger.genesis_block).parameters, 0)

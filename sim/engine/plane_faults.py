@@ -9,6 +9,7 @@ from sim.world.agents.changes import LinkChange, NodeDown, NodeUp, Throttle
 from sim.world.network.links import CORRUPT, DELAY, DROP, DUPLICATE, PPB, Group, LinkRule
 
 if TYPE_CHECKING:
+    from sim.engine.lending import Lending
     from sim.world.agents.plane import AgentPlane
 
 _WHOLE = 1_000_000
@@ -25,6 +26,8 @@ class PlaneFaults:
         self._sites = sites
         self._service: dict[int, int] = {}
         self._links: dict[int, int] = {}
+        self.lending: Lending | None = None
+        """Who sets the links' rates where lanes are shared."""
 
     def gateway(self, validator: int, up: bool, now_ns: int) -> None:
         """A validator crashed, or is back."""
@@ -50,6 +53,8 @@ class PlaneFaults:
                 links_ppm=self._links.get(validator, _WHOLE),
             )
         )
+        if self.lending is not None:
+            self.lending.renew(now_ns)
 
     def rules_changed(self, now_ns: int) -> None:
         """Set every link to what the rules in force say; the first that matches decides.

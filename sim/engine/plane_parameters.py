@@ -128,6 +128,7 @@ def plane_parameters(
         admission_rate_nhz=agents.admission.rate_nhz,
         admission_burst=agents.admission.burst,
         capabilities=agents.capabilities,
+        metered=network.lanes == "shared",
         sample_ppm=scenario.record.sample_ppm if scenario.record.detail == "messages" else 0,
     )
 

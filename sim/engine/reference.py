@@ -12,6 +12,7 @@ from typing import Any
 
 import simpy
 
+from sim.engine.reference_lanes import DOWN, UP, MeterReference
 from sim.engine.reference_parts import (
     Cache,
     Clock,
@@ -33,6 +34,7 @@ from sim.world.agents.changes import (
     Change,
     Disconnect,
     LinkChange,
+    LinkRates,
     NodeDown,
     NodeUp,
     Surge,
@@ -79,12 +81,16 @@ class Reference:
         self.ledgers = Ledgers(parameters, self.keys[draws.SAMPLE])
         self.traffic: dict[int, Traffic] = {t.kind: t for t in parameters.traffic}
         self.down = [False for _ in nodes]
+        self.meter = MeterReference(len(nodes)) if parameters.metered else None
         station = self._station
         self.ingress = [station(n, 0, INGRESS, parameters.ingress.servers) for n in nodes]
         self.shard = [station(n, 1, SHARD, parameters.directory.station.servers) for n in nodes]
         self.uplink = [station(n, 2, UPLINK, 1) for n in nodes]
         self.downlink = [station(n, 3, DOWNLINK, 1) for n in nodes]
         self.egress = [station(n, 4, EGRESS, parameters.egress.servers) for n in nodes]
+        for node in nodes:
+            self.uplink[node].meter = self.downlink[node].meter = self.meter
+            self.uplink[node].way, self.downlink[node].way = UP, DOWN
         for one in self.ingress:
             one.admit = self._admit
         self.credit_ns = [0 for _ in nodes]
@@ -147,8 +153,15 @@ class Reference:
                 for place in (self.ingress, self.shard, self.egress):
                     place[change.node].factor_ppm = change.service_ppm
                 for place in (self.uplink, self.downlink):
-                    place[change.node].factor_ppm = change.links_ppm
+                    station = place[change.node]
+                    station.factor_ppm = station.reserved_ppm = change.links_ppm
                 self.payload.throttle(change.node, change.service_ppm, change.links_ppm)
+            case LinkRates():
+                for node, ppm in enumerate(change.uplink_ppm):
+                    self.uplink[node].factor_ppm = ppm
+                for node, ppm in enumerate(change.downlink_ppm):
+                    self.downlink[node].factor_ppm = ppm
+                self.payload.set_rates(change.uplink_ppm, change.downlink_ppm)
             case LinkChange():
                 self.links.change(change)
                 self.registry.links_changed()
@@ -172,6 +185,10 @@ class Reference:
         for ref in refs:
             for message in self.payload.commit(ref, now_ns):
                 self.finish(message, DELIVERED)
+
+    def take_use(self) -> list[list[int]]:
+        assert self.meter is not None
+        return self.meter.take(self.env.now)
 
     def drain(self, final: bool = False) -> Drained:
         return self.ledgers.drain(None if final else (self.env.now - 1) // kinds.SECOND_NS)
@@ -473,6 +490,8 @@ class Reference:
         if not self.down[node]:
             self.registry.down_since_ns[node] = self.env.now
         self.down[node] = True
+        if self.meter is not None:
+            self.meter.crash(node, self.env.now)
         for place in (self.ingress, self.shard, self.uplink, self.downlink, self.egress):
             place[node].crash()
         self.caches[node].crash()

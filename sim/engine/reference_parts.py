@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import simpy
 
+from sim.engine.reference_lanes import MeterReference, Sending
 from sim.world.agents import kinds
 from sim.world.agents.changes import LinkChange
 from sim.world.agents.draws import below, jittered, scaled
@@ -121,7 +122,10 @@ class Station:
         self.env, self.ledgers, self.place, self.node = env, ledgers, place, node
         self.priority, self.servers, self.limit, self.full = priority, servers, limit, full
         self.down = down
-        self.factor_ppm = PPM
+        self.factor_ppm = self.reserved_ppm = PPM
+        """Length of a service now, and at the rate that is the lane's own."""
+        self.meter: MeterReference | None = None
+        self.way = 0
         self.admit: Callable[[Job, int], int | None] | None = None
         self.arriving: list[Job] = []
         self.waiting: deque[Job] = deque()
@@ -177,6 +181,12 @@ class Station:
         self.ledgers.station(self, served=1, busy=service_ns, waited=waited_ns)
         if self.factor_ppm != PPM:
             self.ledgers.note("throttled")
+        if self.meter is not None:
+            whole_ns = max(1, job.work_ns * self.reserved_ppm // PPM)
+            if service_ns < whole_ns:
+                self.ledgers.note("borrowed")
+            now, bits = self.env.now, job.owner.size_bytes * 8
+            self.meter.sends(Sending(self.way, self.node, now, now + service_ns, bits))
         self.serving.append(job)
         self.env.timeout(service_ns).callbacks.append(lambda _: self._end(job))
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import simpy
 
+from sim.engine.reference_lanes import DOWN, UP
 from sim.engine.reference_parts import Lost, Message, at_priority
 from sim.protocol.types import PayloadRef
 from sim.world.agents import draws
-from sim.world.agents.kinds import CRASH, NEVER, PPM
+from sim.world.agents.kinds import CRASH, GRID_NS, NEVER, PPM
 from sim.world.chance import mix
 
 if TYPE_CHECKING:
@@ -66,10 +67,14 @@ class PayloadReference:
         self.pull_up_free = [0] * self.nodes
         self.pull_down_free = [0] * self.nodes
         self.service_ppm = [PPM] * self.nodes
-        self.links_ppm = [PPM] * self.nodes
+        self.links_ppm = [[PPM] * self.nodes, [PPM] * self.nodes]
 
     def throttle(self, node: int, service_ppm: int, links_ppm: int) -> None:
-        self.service_ppm[node], self.links_ppm[node] = service_ppm, links_ppm
+        self.service_ppm[node] = service_ppm
+        self.links_ppm[UP][node] = self.links_ppm[DOWN][node] = links_ppm
+
+    def set_rates(self, uplink_ppm: tuple[int, ...], downlink_ppm: tuple[int, ...]) -> None:
+        self.links_ppm = [list(uplink_ppm), list(downlink_ppm)]
 
     # -- collecting ---------------------------------------------------------------------------
 
@@ -134,12 +139,13 @@ class PayloadReference:
         received = [NEVER] * self.nodes
         batch.sender, batch.depart_ns = [-1] * self.nodes, [NEVER] * self.nodes
         received[root] = self.env.now
+        cell = (self.env.now - 1) // GRID_NS
         for place in range(1, self.nodes):
             v = batch.order[place]
             s = batch.order[(place - 1) // self.p.fanout if self.p.fanout else 0]
             if received[s] == NEVER:
                 continue
-            leave = max(received[s], self.up_free[s]) + self._ser(s, self.p.uplink_bps, batch)
+            leave = self._pass(UP, s, max(received[s], self.up_free[s]), batch, cell)
             self.up_free[s] = batch.depart_ns[v] = leave
             batch.sender[v] = s
             lost = links.verdict(s, v, mix(keys[draws.COPY_LOSS], uid, v)) is not None
@@ -147,8 +153,8 @@ class PayloadReference:
                 self.plane.ledgers.note("copy_lost")
                 continue
             arrive = leave + links.delay_ns(s, v, mix(keys[draws.COPY_DELAY], uid, v))
-            ser = self._ser(v, self.p.downlink_bps, batch)
-            received[v] = self.down_free[v] = max(arrive, self.down_free[v]) + ser
+            begin = max(arrive, self.down_free[v])
+            received[v] = self.down_free[v] = self._pass(DOWN, v, begin, batch, cell)
         batch.held_ns = [self._verified(v, received[v], batch) for v in range(self.nodes)]
         batch.handed = [False] * self.nodes
 
@@ -159,9 +165,14 @@ class PayloadReference:
         self.verify_free[v] = start + self._verify_ns(v, len(batch.members))
         return self.verify_free[v]
 
-    def _ser(self, node: int, bps: int, batch: TransactionBatch) -> int:
+    def _pass(self, way: int, node: int, begin_ns: int, batch: TransactionBatch, cell: int) -> int:
+        """Reserve a link from `begin_ns` on; return when the batch is through."""
+        bps = self.p.downlink_bps if way == DOWN else self.p.uplink_bps
         whole = -(-batch.size_bytes * 8 * 10**9 // bps)
-        return max(1, whole * self.links_ppm[node] // PPM)
+        end_ns = begin_ns + max(1, whole * self.links_ppm[way][node] // PPM)
+        if self.plane.meter is not None:
+            self.plane.meter.reserve(way, node, begin_ns, end_ns, batch.size_bytes, cell)
+        return end_ns
 
     def _verify_ns(self, node: int, count: int) -> int:
         whole = -(-count // self.p.workers) * self.p.verify_ns
@@ -222,11 +233,11 @@ class PayloadReference:
         holder = min(holders)[1]
         key, uid, n = self.plane.keys[draws.COPY_DELAY], batch.uid, self.nodes
         at = now_ns + links.delay_ns(validator, holder, mix(key, uid, n + validator))
-        at = max(at, self.pull_up_free[holder]) + self._ser(holder, self.p.uplink_bps, batch)
+        cell = now_ns // GRID_NS
+        at = self._pass(UP, holder, max(at, self.pull_up_free[holder]), batch, cell)
         self.pull_up_free[holder] = at
         at += links.delay_ns(holder, validator, mix(key, uid, 2 * n + validator))
-        at = max(at, self.pull_down_free[validator])
-        at += self._ser(validator, self.p.downlink_bps, batch)
+        at = self._pass(DOWN, validator, max(at, self.pull_down_free[validator]), batch, cell)
         self.pull_down_free[validator] = at
         batch.held_ns[validator] = at + self._verify_ns(validator, len(batch.members))
         batch.sender[validator], batch.depart_ns[validator] = -1, 0

@@ -79,7 +79,7 @@ class Network:
     dissemination_share_ppm: Annotated[int, share("1 %", "99 %")] = 500_000
     """Share of the agents' part that is kept for transaction batches; messages have the rest."""
     lanes: Literal["isolated", "shared"] = "isolated"
-    """Whether a lane may use what the other one leaves over."""
+    """`shared`: a lane may use what the other one left of its share in the 100 ms before."""
     loss_ppb: Annotated[int, probability("0 %", "50 %")] = 10_000
     """Probability that a message is lost (assumption: 1e-5 on cloud backbones)."""
     rules: tuple[Rule, ...] = ()

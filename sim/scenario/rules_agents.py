@@ -31,16 +31,6 @@ def _shares_add_up(agents: Any) -> Iterator[Finding]:
         yield ("agents", "access"), f"{len(agents.access)} classes; at most 255"
 
 
-@needs("agents", "network")
-def _lanes(agents: Any, network: Any) -> Iterator[Finding]:
-    if agents is not None and network.lanes == "shared":
-        yield (
-            ("network", "lanes"),
-            "`shared` lends validators what agents leave over, and the agents' use of the links is "
-            "not told to them yet: use `isolated`, or leave the agents out",
-        )
-
-
 @needs("agents", "validators")
 def _shards(agents: Any, validators: Any) -> Iterator[Finding]:
     if agents is None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
-from sim.protocol.types import PayloadRef
 from sim.world.agents import changes, kinds
 from sim.world.agents import parameters as p
-from sim.world.agents.tables import Counters, Drained
 from sim.world.network.jitter import shape_table
 from sim.world.network.tables import NetworkTables
 from sim.world.routing.parameters import (
@@ -27,19 +24,6 @@ from sim.world.routing.parameters import (
 MS = 1_000_000
 SECOND = 1_000 * MS
 PPM = 1_000_000
-
-
-class Plane(Protocol):
-    """What the reference and the columns both answer."""
-
-    def advance(self, now_ns: int, horizon_ns: int | None = None) -> None: ...
-    def apply(self, change: changes.Change) -> None: ...
-    def new_refs(self, validator: int, now_ns: int) -> tuple[PayloadRef, ...]: ...
-    def held_ns(self, validator: int, refs: tuple[PayloadRef, ...]) -> int | None: ...
-    def pull(self, validator: int, ref: PayloadRef, now_ns: int) -> int | None: ...
-    def commit(self, refs: tuple[PayloadRef, ...], now_ns: int) -> None: ...
-    def drain(self, final: bool = False) -> Drained: ...
-    def counters(self) -> Counters: ...
 
 
 def network(regions: int, median_ms: int = 20, spread_ms: int = 4, loss_ppb: int = 0) -> Any:
@@ -157,6 +141,7 @@ def planes(draw: DrawFn) -> p.PlaneParameters:
         admission_rate_nhz=_pick(draw, 40, 5_000) * 10**9,
         admission_burst=_pick(draw, 3, 1_000),
         capabilities=_pick(draw, 1, 9),
+        metered=_pick(draw, False, True),
     )
 
 
@@ -366,7 +351,9 @@ def fixed_cases() -> list[Case]:
     )
     narrow = basic(egress=p.Station(servers=1, work_ns=25 * MS, queue=1))
     found = []
-    for seed, parameters in enumerate((basic(), slow, busy, narrow, *directories(busy))):
+    lent = replace(slow, metered=True, uplink=p.Link(bits_per_s=400_000, queue=50))
+    planes = (basic(), slow, busy, narrow, *directories(busy), lent)
+    for seed, parameters in enumerate(planes):
         asks = [(t, t // 130 % 5) for t in range(90, 1_900, 130)]
         away = [(1_300, changes.NodeDown(0)), (1_610, changes.NodeUp(0))]
         script = sorted([*drill(parameters), *away, *asks], key=lambda row: row[0])
@@ -431,51 +418,3 @@ def cases(draw: DrawFn) -> Case:
         tuple((time * MS, what) for time, what in script),
         until_ms * MS,
     )
-
-
-def run_script(plane: Plane, case: Case, slices_ns: int = 0, ahead: bool = False) -> list[Any]:
-    """Run a case; return all that the plane answered.
-
-    `slices_ns`: advance in steps of this length; 0: from one entry of the script to the next.
-    `ahead`: promise that no fault comes before the next one in the script.
-    """
-    answers: list[Any] = []
-    now = 0
-    committed: set[PayloadRef] = set()
-    fault_times = [t for t, what in case.script if not isinstance(what, int)]
-
-    def to(target_ns: int) -> None:
-        nonlocal now
-        later = min((t for t in fault_times if t >= target_ns), default=case.until_ns)
-        horizon = later if ahead else None
-        while now < target_ns:
-            now = min(target_ns, now + slices_ns) if slices_ns else target_ns
-            plane.advance(now, horizon)
-
-    for time_ns, what in case.script:
-        to(time_ns)
-        if isinstance(what, int):
-            refs = plane.new_refs(what, now)
-            answers.append((now, what, refs))
-            other = (what + 1) % len(case.parameters.node_region)
-            for ref in refs:
-                held = plane.held_ns(other, (ref,))
-                answers.append(held if held is not None else plane.pull(other, ref, now))
-            fresh = tuple(r for r in refs if r not in committed)
-            plane.commit(fresh, now)
-            committed.update(fresh)
-        else:
-            plane.apply(what)
-    to(case.until_ns)
-    counters = plane.counters()
-    assert counters.conserved(), counters
-    answers.append(counters)
-    return answers
-
-
-def rows(drained: Drained) -> dict[str, Counter[tuple[int, ...]]]:
-    """Turn drained columns into multisets of rows, so that order does not matter."""
-    return {
-        name: Counter(zip(*(column.tolist() for column in table.values()), strict=True))
-        for name, table in drained._asdict().items()
-    }

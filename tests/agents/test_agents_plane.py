@@ -20,7 +20,8 @@ from sim.world.agents.plane import AgentPlane, estimated_bytes
 from sim.world.agents.tables import Drained
 from sim.world.chance import Chance
 from tests.agents.bench_world import bench_network, bench_parameters, commit_all, measure
-from tests.agents.cases import MS, PPM, SECOND, basic, fixed_cases, network, rows, run_script
+from tests.agents.cases import MS, PPM, SECOND, basic, fixed_cases, network
+from tests.agents.scripts import rows, run_script
 
 
 def plane(seed: int = 3, **changed: Any) -> AgentPlane:

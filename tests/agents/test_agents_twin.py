@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from sim.engine.reference import Reference
 from sim.world.agents.plane import AgentPlane
 from sim.world.chance import Chance
-from tests.agents.cases import MS, Case, cases, fixed_cases, rows, run_script
+from tests.agents.cases import MS, Case, cases, fixed_cases
+from tests.agents.scripts import rows, run_script
 
 MUST_OCCUR = (
     "simultaneous_arrivals",
@@ -53,6 +54,7 @@ MUST_OCCUR = (
     "dht_failed",
     "dht_came",
     "dht_went",
+    "borrowed",
 )
 """Counted by the reference over all cases."""
 

@@ -9,7 +9,6 @@ import pytest
 
 from sim.record.summary import METRICS as MEASURED
 from sim.scenario.checks import METRICS, measured_name
-from sim.scenario.errors import ScenarioErrors
 from sim.scenario.exposure import liveness_limit_ppm, safety_limit_ppm
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
@@ -176,7 +175,7 @@ def test_committed_scenarios_ask_for_what_is_on_offer(name: str) -> None:
     assert [warning for warning in warnings if not warning.startswith("weights.cap")] == []
 
 
-def test_shared_lanes_are_refused_while_agents_use_the_links() -> None:
-    with pytest.raises(ScenarioErrors, match=r"network\.lanes: `shared` lends validators"):
-        load_scenario(ROOT / "scenarios" / "smoke.yaml", ["network.lanes=shared"])
-    load_scenario(ROOT / "scenarios" / "seven_nodes.yaml", ["network.lanes=shared"])
+@pytest.mark.parametrize("name", ["smoke", "seven_nodes"])
+def test_lanes_may_be_shared_with_agents_and_without(name: str) -> None:
+    path = ROOT / "scenarios" / f"{name}.yaml"
+    assert load_scenario(path, ["network.lanes=shared"]).network.lanes == "shared"

@@ -19,6 +19,7 @@ from sim.world.agents.state import (
     ACCESS_ROW,
     BATCH_ROW,
     CACHE_ROW,
+    CELLS,
     COLUMNS,
     CONSTANTS_ROW,
     EVERYONE,
@@ -31,6 +32,7 @@ from sim.world.agents.state import (
     Books,
     Links,
     Registry,
+    Use,
     World,
     empty_table,
     line_block,
@@ -82,6 +84,7 @@ def build_world(
         cache=cache,
         cache_first=cache_first,
         links=_links(p, network),
+        use=_use(nodes if p.metered else 0),
         books=Books(
             traffic=np.zeros((len(KINDS), regions, regions, COLUMNS, 2), dtype=np.int64),
             latency=np.zeros((len(KINDS), regions, regions, BUCKETS), dtype=np.int32),
@@ -219,6 +222,7 @@ def _constants(p: PlaneParameters) -> NDArray[Any]:
         "re_home": int(p.directory.re_home),
         "dht": int(p.directory.dht is not None),
         "limits": int(p.directory.limits != RegistrationLimits()),
+        "metered": int(p.metered),
     }
     constants = records(np.zeros(1, dtype=CONSTANTS_ROW))
     for name in CONSTANTS_ROW.names or ():
@@ -233,6 +237,11 @@ def retry_waits(p: PlaneParameters) -> list[int]:
         waits.append(min(wait, p.retries.max_ns))
         wait = min(wait * p.retries.backoff_ppm // PPM, p.retries.max_ns)
     return waits
+
+
+def _use(nodes: int) -> Use:
+    bits = np.zeros((2, nodes, CELLS), dtype=np.int64)
+    return Use(bits, np.zeros((2, nodes), dtype=np.int64))
 
 
 def _links(p: PlaneParameters, network: NetworkTables) -> Links:

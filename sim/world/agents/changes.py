@@ -36,6 +36,18 @@ class Throttle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkRates:
+    """Transmissions of each node take so many ppm of their time at the reserved rate, from now on.
+
+    By node, throttles included; below 10**6 a lane has borrowed. A throttle that comes later sets
+    both directions of its node anew.
+    """
+
+    uplink_ppm: tuple[int, ...]
+    downlink_ppm: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LinkChange:
     """Set what links from `sources` to `targets` (nodes) do beyond the network tables.
 
@@ -70,4 +82,4 @@ class Surge:
     factor_ppm: int
 
 
-Change: TypeAlias = NodeDown | NodeUp | Throttle | LinkChange | Disconnect | Surge
+Change: TypeAlias = NodeDown | NodeUp | Throttle | LinkRates | LinkChange | Disconnect | Surge

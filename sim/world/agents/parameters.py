@@ -277,6 +277,8 @@ class PlaneParameters:
     batch_header_bytes: int = 64
     sample_ppm: int = 0
     """Share of messages whose exact times are kept as rows."""
+    metered: bool = False
+    """Whether bits on links are booked by grid cell, for lanes that lend each other capacity."""
 
     @property
     def agents(self) -> int:

@@ -18,6 +18,7 @@ from sim.world.agents.changes import (
     Change,
     Disconnect,
     LinkChange,
+    LinkRates,
     NodeDown,
     NodeUp,
     Surge,
@@ -26,6 +27,7 @@ from sim.world.agents.changes import (
 from sim.world.agents.faults.kernels import crash
 from sim.world.agents.kernels import list_unsure, mark
 from sim.world.agents.kinds import GRID_NS, PPB, PPM, SECOND_NS, TRANSACTION
+from sim.world.agents.lanes.use import LinkUse
 from sim.world.agents.parameters import ClosedLoop, PlaneParameters
 from sim.world.agents.payload.book import PayloadBook
 from sim.world.agents.population import Population, affine, bytes_per_agent, draw_population
@@ -59,8 +61,11 @@ class AgentPlane:
         people = draw_population(parameters, network, keys)
         self._workload = Workload(parameters, people, keys, chance)
         self._world = build_world(parameters, network, people, keys)
-        self._payload = PayloadBook(parameters.dissemination, len(parameters.node_region))
+        self._payload = PayloadBook(
+            parameters.dissemination, len(parameters.node_region), parameters.metered
+        )
         self._ledger = Ledger(self._world)
+        self._use = LinkUse()
         self._now_ns = 0
         self._factor_ppm = PPM
         self._cell = self._workload.cell(0, 0)
@@ -163,13 +168,16 @@ class AgentPlane:
     def apply(self, change: Change) -> None:
         """Let a fault act now, after everything at this instant.
 
-        Raises ValueError for a node that is none, and for a return before now.
+        Raises ValueError for a node that is none, rates for others than all nodes, and a return
+        before now.
         """
         match change:
             case NodeDown(node):
                 self._check(node)
                 self._fit(self._cell, self._now_ns)
                 self._hosts.crashed(self._world, node, self._now_ns)
+                if self.parameters.metered:
+                    self._use.crash(self._world, node, self._now_ns)
                 self._payload.crash(self._world, node, self._now_ns)
                 crash(self._world, node, self._now_ns)
             case NodeUp(node):
@@ -177,6 +185,8 @@ class AgentPlane:
                 self._world.down[node] = 0
             case Throttle():
                 self._throttle(change)
+            case LinkRates():
+                self._set_rates(change)
             case LinkChange():
                 self._change_links(change)
             case Disconnect():
@@ -197,6 +207,16 @@ class AgentPlane:
         for stations in (world.uplink, world.downlink):
             stations.state["factor_ppm"][node] = change.links_ppm
         self._payload.throttle(node, change.service_ppm, change.links_ppm)
+
+    def _set_rates(self, change: LinkRates) -> None:
+        up = np.array(change.uplink_ppm, dtype=np.int64)
+        down = np.array(change.downlink_ppm, dtype=np.int64)
+        nodes = len(self.parameters.node_region)
+        if up.shape != (nodes,) or down.shape != (nodes,):
+            raise ValueError(f"rates of {len(up)} and {len(down)} nodes, there are {nodes}")
+        self._world.uplink.state["factor_ppm"] = up
+        self._world.downlink.state["factor_ppm"] = down
+        self._payload.set_rates(up, down)
 
     def _change_links(self, change: LinkChange) -> None:
         links = self._world.links
@@ -259,6 +279,14 @@ class AgentPlane:
         self._world = fitted(self._world, 0, self._payload.awaiting, 0)
         if refs:
             self._payload.commit(self._world, refs, now_ns)
+
+    def take_use(self) -> I64:
+        """Return the bits that agents put on links in the grid cell that ends now.
+
+        int64[2, nodes]: up, down. For metered planes, at every boundary of the grid, before what
+        else happens then. Raises ValueError at other times.
+        """
+        return self._use.take(self._world, self._now_ns)
 
     # -- answers ------------------------------------------------------------------------------
 

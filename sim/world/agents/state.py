@@ -205,8 +205,24 @@ CONSTANTS = (
     "re_home",
     "limits",
     "dht",
+    "metered",
 )
 CONSTANTS_ROW = np.dtype([(name, np.int64) for name in CONSTANTS])
+
+
+UP, DOWN = range(2)
+"""Directions of a node's link."""
+CELLS = 64
+"""Cells of the grid for which bits on links are kept, the present one included."""
+
+
+class Use(NamedTuple):
+    """Bits that agents put on links; no nodes where nobody meters them."""
+
+    bits: I64
+    """[direction, node, cell % CELLS], of cells not yet handed out."""
+    through_ns: I64
+    """[direction, node]: when the last batch of messages was through."""
 
 
 class Links(NamedTuple):
@@ -294,6 +310,7 @@ class World(NamedTuple):
     cache_first: I64
     """By node: the first row of its cache; -1: it is no gateway."""
     links: Links
+    use: Use
     books: Books
     lines: Lines
     thinkers: Lines

@@ -178,7 +178,7 @@ class SharedLane(Lane):
     would make each lane's past depend on the other's future.
     """
 
-    __slots__ = ("_cell", "_used_bits", "reserved_bits_per_s", "sibling")
+    __slots__ = ("_cell", "_told", "_used_bits", "reserved_bits_per_s", "sibling")
 
     def __init__(self, bits_per_s: int, flow_bits_per_s: int | None = None) -> None:
         super().__init__(bits_per_s, flow_bits_per_s)
@@ -186,6 +186,8 @@ class SharedLane(Lane):
         self.sibling: SharedLane | None = None
         self._cell = -1
         self._used_bits: dict[int, int] = {}
+        self._told: int | None = None
+        """The newest cell whose use was told by `book`; None for a lane that books its own."""
 
     def reserve(self, bits_per_s: int) -> None:
         """Change the reserved rate (a throttle); holds from the next start."""
@@ -212,11 +214,7 @@ class SharedLane(Lane):
         return [self.send(now_ns, size_bytes, flow) for flow in flows]
 
     def charge(self, start_ns: int, end_ns: int, size_bytes: int) -> None:
-        """Book the bits of a transmission to the cells it spans, in proportion to time.
-
-        The lane books its own. A plane that solves this lane in arrays books here too (one call a
-        slice will do), so that the sibling sees the use.
-        """
+        """Book the bits of a transmission to the cells it spans, in proportion to time."""
         bits = size_bytes * 8
         used = self._used_bits
         cell, last = start_ns // GRID_NS, max(start_ns, end_ns - 1) // GRID_NS
@@ -229,12 +227,25 @@ class SharedLane(Lane):
             cell += 1
         used[last] = used.get(last, 0) + bits
 
+    def book(self, cell: int, bits: int) -> None:
+        """Note the use of a cell by a lane that is solved elsewhere, when the cell is over.
+
+        What its sibling hands in for a later cell meanwhile has the loan of the present one. Cell
+        -1 comes first, before anything is sent.
+        """
+        self._told = cell
+        self._used_bits[cell] = bits
+        self._forget(cell)
+        if self.sibling is not None:
+            self.sibling._cell = -1
+
     def rate_in(self, cell: int) -> int:
         """Return the lane's rate in a grid cell, reserve and loan, in bit/s."""
         sibling = self.sibling
         if sibling is None or cell < 1:
             return self.reserved_bits_per_s
-        used = sibling._used_bits.get(cell - 1, 0) * NS // GRID_NS
+        before = cell - 1 if sibling._told is None else min(cell - 1, sibling._told)
+        used = sibling._used_bits.get(before, 0) * NS // GRID_NS
         return self.reserved_bits_per_s + max(0, sibling.reserved_bits_per_s - used)
 
     def clear(self, now_ns: int) -> None:
@@ -250,6 +261,9 @@ class SharedLane(Lane):
     def _enter(self, cell: int) -> None:
         self._cell = cell
         self._use_rate(self.rate_in(cell))
+        self._forget(cell)
+
+    def _forget(self, cell: int) -> None:
         for old in [c for c in self._used_bits if c < cell - MEMORY_CELLS]:
             del self._used_bits[old]
 

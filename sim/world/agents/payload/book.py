@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sim.protocol.types import PayloadRef
 from sim.world.agents.draws import COPY_DELAY, jittered
-from sim.world.agents.kinds import NEVER, PPB, PPM
+from sim.world.agents.kinds import GRID_NS, NEVER, PPB, PPM
+from sim.world.agents.lanes.kernels import book_ahead
 from sim.world.agents.parameters import Dissemination
 from sim.world.agents.payload.kernels import (
     CLOSED,
@@ -30,7 +31,7 @@ from sim.world.agents.payload.kernels import (
     revoke,
     wire_ns,
 )
-from sim.world.agents.state import TRANSACTIONS, Links, World
+from sim.world.agents.state import DOWN, TRANSACTIONS, UP, Links, World
 from sim.world.chance import I64, mix
 
 _FIRST_ROWS = 256
@@ -60,7 +61,8 @@ class Lanes(NamedTuple):
     up_free_ns: I64
     down_free_ns: I64
     verify_free_ns: I64
-    links_ppm: I64
+    uplink_ppm: I64
+    downlink_ppm: I64
     service_ppm: I64
     uplink_bps: int
     downlink_bps: int
@@ -72,7 +74,7 @@ class Lanes(NamedTuple):
 class PayloadBook:
     """All closed batches that somebody may still ask for."""
 
-    def __init__(self, parameters: Dissemination, nodes: int) -> None:
+    def __init__(self, parameters: Dissemination, nodes: int, metered: bool = False) -> None:
         def zeros() -> I64:
             return np.zeros(nodes, dtype=np.int64)
 
@@ -80,7 +82,7 @@ class PayloadBook:
         limits = (batch.count, batch.size_bytes, batch.age_ns, parameters.header_bytes)
         self._open = OpenBatches(zeros(), zeros(), zeros(), zeros(), zeros(), *limits)
         self._lanes = Lanes(
-            *(zeros(), zeros(), zeros(), zeros() + PPM, zeros() + PPM),
+            *(zeros(), zeros(), zeros(), zeros() + PPM, zeros() + PPM, zeros() + PPM),
             uplink_bps=parameters.uplink_bps,
             downlink_bps=parameters.downlink_bps,
             verify_ns=parameters.verify_ns,
@@ -89,6 +91,8 @@ class PayloadBook:
         )
         self._pull_up_ns, self._pull_down_ns = zeros(), zeros()
         self._nodes = nodes
+        self._metered = metered
+        """Whether the bits of pulls are booked; those of copies are by the same word."""
         self._retain_ns = parameters.retain_ns
         self._size = 0
         self._base = 0
@@ -152,7 +156,12 @@ class PayloadBook:
 
     def throttle(self, node: int, service_ppm: int, links_ppm: int) -> None:
         self._lanes.service_ppm[node] = service_ppm
-        self._lanes.links_ppm[node] = links_ppm
+        self._lanes.uplink_ppm[node] = self._lanes.downlink_ppm[node] = links_ppm
+
+    def set_rates(self, uplink_ppm: I64, downlink_ppm: I64) -> None:
+        """Let transmissions that are reserved from now on take so much of their time, by node."""
+        self._lanes.uplink_ppm[:] = uplink_ppm
+        self._lanes.downlink_ppm[:] = downlink_ppm
 
     def crash(self, world: World, node: int, now_ns: int) -> None:
         """Lose a gateway's open batch, and the copies that had not left or were not held."""
@@ -229,13 +238,18 @@ class PayloadBook:
         key, lanes, size, n = int(world.draw[COPY_DELAY]), self._lanes, ref.size_bytes, self._nodes
         uid = ref.gateway << 40 | ref.first
         at = now_ns + _delay_ns(links, validator, holder, mix(key, uid, n + validator))
-        at = max(at, int(self._pull_up_ns[holder]))
-        at += at_rate(wire_ns(lanes.uplink_bps, size), int(lanes.links_ppm[holder]))
+        begin = max(at, int(self._pull_up_ns[holder]))
+        at = begin + at_rate(wire_ns(lanes.uplink_bps, size), int(lanes.uplink_ppm[holder]))
         self._pull_up_ns[holder] = at
+        booked, cell = world.use.bits, now_ns // GRID_NS
+        if self._metered:
+            book_ahead(booked, UP, holder, begin, at, size * 8, cell)
         at += _delay_ns(links, holder, validator, mix(key, uid, 2 * n + validator))
-        at = max(at, int(self._pull_down_ns[validator]))
-        at += at_rate(wire_ns(lanes.downlink_bps, size), int(lanes.links_ppm[validator]))
+        begin = max(at, int(self._pull_down_ns[validator]))
+        at = begin + at_rate(wire_ns(lanes.downlink_bps, size), int(lanes.downlink_ppm[validator]))
         self._pull_down_ns[validator] = at
+        if self._metered:
+            book_ahead(booked, DOWN, validator, begin, at, size * 8, cell)
         checking = checking_ns(lanes.verify_ns, lanes.workers, ref.tx_count)
         held = at + at_rate(checking, int(lanes.service_ppm[validator]))
         self.version += 1

@@ -11,8 +11,9 @@ import numpy as np
 
 from sim.world.agents.draws import COPY_DELAY, COPY_LOSS, COPY_ORDER
 from sim.world.agents.kernels import finish, link_delay, lose, lost_on_link
-from sim.world.agents.kinds import CRASH, DELIVERED, NEVER, PPM
-from sim.world.agents.state import TRANSACTIONS
+from sim.world.agents.kinds import CRASH, DELIVERED, GRID_NS, NEVER, PPM
+from sim.world.agents.lanes.kernels import book_ahead
+from sim.world.agents.state import DOWN, TRANSACTIONS, UP
 from sim.world.agents.transit.kernels import NS_BITS, wire_bytes
 from sim.world.kernel_cache import kept
 from sim.world.kernels import compiled, inlined, mix64, passed, scaled64
@@ -113,6 +114,7 @@ def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before
     nodes, order = len(held), w.ends
     root, size = batch[GATEWAY], batch[SIZE]
     uid = (root << 40) | batch[FIRST]
+    metered, cell = w.constants[0].metered, (batch[CLOSED] - 1) // GRID_NS
     up_ns, down_ns = _wire_ns(s.uplink_bps, size), _wire_ns(s.downlink_bps, size)
     check_ns = _checking_ns(s.verify_ns, s.workers, batch[COUNT])
     shuffle(w.draw[COPY_ORDER], uid, root, order, nodes)
@@ -125,15 +127,21 @@ def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before
         u = order[(place - 1) // s.fanout] if s.fanout > 0 else root
         if held[u] == NEVER:
             continue
-        leave = max(held[u], s.up_free_ns[u]) + _at_rate(up_ns, s.links_ppm[u])
+        begin = max(held[u], s.up_free_ns[u])
+        leave = begin + _at_rate(up_ns, s.uplink_ppm[u])
+        if metered:
+            book_ahead(w.use.bits, UP, u, begin, leave, size * 8, cell)
         s.up_free_ns[u] = leave
         depart[v] = leave
         sender[v] = u
         if lost_on_link(w.links, u, v, w.draw[COPY_LOSS], uid, v) != 0 or w.down[v]:
             continue
         arrive = leave + link_delay(w.links, u, v, mix64(w.draw[COPY_DELAY], uid, v))
-        held[v] = max(arrive, s.down_free_ns[v]) + _at_rate(down_ns, s.links_ppm[v])
+        begin = max(arrive, s.down_free_ns[v])
+        held[v] = begin + _at_rate(down_ns, s.downlink_ppm[v])
         s.down_free_ns[v] = held[v]
+        if metered:
+            book_ahead(w.use.bits, DOWN, v, begin, held[v], size * 8, cell)
     for v in range(nodes):
         if held[v] != NEVER:
             done = max(held[v], s.verify_free_ns[v]) + _at_rate(check_ns, s.service_ppm[v])

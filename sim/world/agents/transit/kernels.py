@@ -17,7 +17,8 @@ from sim.world.agents.kinds import (
     PPM,
     UPLINK_FULL,
 )
-from sim.world.agents.state import DOWNLINKED, EGRESS, OPEN, UPLINK, UPLINKED, WIRE
+from sim.world.agents.lanes.kernels import book_through
+from sim.world.agents.state import DOWN, DOWNLINKED, EGRESS, OPEN, UP, UPLINK, UPLINKED, WIRE
 from sim.world.agents.stations.kernels import Ends, arrive, refused, start_waiting
 from sim.world.kernels import (
     AHEAD_TOO,
@@ -114,7 +115,7 @@ def flush_batches(w: Any, t1: int) -> None:
 def uplink_pass(w: Any, t0: int, t1: int) -> None:
     """Take closed batches over their gateways' uplinks and put them on the wire."""
     lines, row, o = w.lines, w.b.row, w.order
-    nodes = len(w.down)
+    nodes, metered = len(w.down), w.constants[0].metered
     count = take_by_station(lines, UPLINK, row, t0, t1, nodes, o)
     n = take_due(lines, UPLINKED, t0, t1, w.ends)
     for node in range(nodes):
@@ -132,7 +133,10 @@ def uplink_pass(w: Any, t0: int, t1: int) -> None:
             else:
                 n = start_waiting(station, free, row, t1, ends, n)
             for j in range(n):
-                depart(w, w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT))
+                batch, t = w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT)
+                if metered:
+                    book_through(w.use, UP, row[batch].gateway, row[batch], t, t0)
+                depart(w, batch, t)
             n = 0
 
 
@@ -140,7 +144,7 @@ def uplink_pass(w: Any, t0: int, t1: int) -> None:
 def downlink_pass(w: Any, t0: int, t1: int) -> None:
     """Take batches over the downlinks of their next hops, and messages out of them."""
     lines, row, o = w.lines, w.b.row, w.order
-    nodes = len(w.down)
+    nodes, metered = len(w.down), w.constants[0].metered
     count = take_by_station(lines, WIRE, row, t0, t1, nodes, o)
     n = take_due(lines, DOWNLINKED, t0, t1, w.ends)
     for node in range(nodes):
@@ -159,7 +163,10 @@ def downlink_pass(w: Any, t0: int, t1: int) -> None:
             else:
                 n = start_waiting(station, free, row, t1, ends, n)
             for j in range(n):
-                unpack(w, w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT))
+                batch, t = w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT)
+                if metered:
+                    book_through(w.use, DOWN, row[batch].host, row[batch], t, t0)
+                unpack(w, batch, t)
             n = 0
 
 

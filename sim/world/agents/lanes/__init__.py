@@ -1,0 +1,1 @@
+"""What agents put on links, cell by cell of the grid."""

@@ -20,6 +20,9 @@ HASH_SEED = "4211"
 def verify_run(path: Path) -> int:
     """Compare a run with its files and with a second run; return the exit code."""
     run = open_run(path)
+    if run.replay_of is not None:
+        complain(f"{path}: a replay, compared with its run when it was made; verify that run")
+        return INCONCLUSIVE
     if run.state != "complete":
         complain(f"{path}: the run is {run.state}; only a complete run can be verified")
         return INCONCLUSIVE

@@ -28,6 +28,7 @@ from sim.engine.plane_faults import PlaneFaults
 from sim.engine.plane_parameters import network_tables, plane_parameters
 from sim.engine.protocol_parameters import consensus_parameters, ledger_parameters
 from sim.engine.stations import StationMeter
+from sim.engine.tap import Tap
 from sim.engine.transport import Transport
 from sim.engine.witness import Witness
 from sim.monitor.watch import Watch
@@ -112,6 +113,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
     )
     meter = Meter(recorder, setting.tables.regions)
     driver = _driver(setting, payload, observer, watch, meter, Links(rules, regions))
+    driver.transport.tap = _tap(scenario, recorder)
     faults = Timetable(
         env=env,
         nodes=nodes,
@@ -206,6 +208,16 @@ def _driver(
         revocable=bool(scenario.faults),
     )
     return driver
+
+
+def _tap(scenario: Scenario, recorder: Sink) -> Tap | None:
+    """Return who follows single messages: all of the run, or those of the window."""
+    if not recorder.keeps("messages"):
+        return None
+    window = scenario.record.window
+    if scenario.record.detail == "messages" or window is None:
+        return Tap(recorder, 0, scenario.duration_ns)
+    return Tap(recorder, window.from_ns, window.to_ns)
 
 
 def _statements(scenario: Scenario, identities: int) -> int:

@@ -19,6 +19,7 @@ from sim.scenario.directory import (
     RouterNodes,
 )
 from sim.scenario.model import Scenario
+from sim.scenario.recording import Record
 from sim.scenario.rules_directory import DEFAULT_ALPHA
 from sim.world.agents import parameters as plane
 from sim.world.agents.kinds import (
@@ -129,8 +130,15 @@ def plane_parameters(
         admission_burst=agents.admission.burst,
         capabilities=agents.capabilities,
         metered=network.lanes == "shared",
-        sample_ppm=scenario.record.sample_ppm if scenario.record.detail == "messages" else 0,
+        sample_ppm=_sample_ppm(scenario.record),
     )
+
+
+def _sample_ppm(record: Record) -> int:
+    """Return the share of messages whose exact times are written, somewhere in the run."""
+    window = record.window
+    exact = record.detail == "messages" or (window is not None and window.detail == "messages")
+    return record.sample_ppm if exact else 0
 
 
 def _station(station: asked.Station | Directory) -> plane.Station:

@@ -26,7 +26,7 @@ from sim.engine.world import World
 from sim.monitor.verdict import Line, Verdict, combine, judge
 from sim.record.digests import TableDigest
 from sim.record.machine import cpu_time_ns, peak_memory_bytes
-from sim.record.recorder import Recorder
+from sim.record.recorder import Recorder, Window
 from sim.record.results import write_result
 from sim.record.runs import ReplicateResult, RunWriter
 from sim.record.summary import epoch_levels, metrics_of
@@ -111,7 +111,7 @@ def run(
     if scenario.until is not None:
         raise ValueError("`until` takes a study: sim.run_study, or creto-sim run")
     if detail is not None:
-        scenario = replace(scenario, record=replace(scenario.record, detail=detail))
+        scenario = replace(scenario, record=scenario.record.at(detail))
     points = scenario.points()
     wall, cpu = time.monotonic_ns(), cpu_time_ns()
     writer = RunWriter.start(
@@ -125,6 +125,7 @@ def run(
         points=None if scenario.sweep is None else len(points),
         replicates=scenario.replicates,
         settings=tuple(point.settings for point in points),
+        window=window_of(scenario),
     )
     results: list[ReplicateResult] = []
     verdicts: list[Verdict] = []
@@ -161,6 +162,12 @@ def run(
     )
 
 
+def window_of(scenario: Scenario) -> Window | None:
+    """Return the stretch that a scenario keeps in more detail, as the recorder takes it."""
+    asked = scenario.record.window
+    return None if asked is None else Window(asked.from_ns, asked.to_ns, asked.detail)
+
+
 def identity(scenario: Scenario, number: int) -> str:
     """Return a digest (hex) of what a replicate of one point depends on.
 
@@ -186,16 +193,25 @@ def replicate(
     place: Place,
     progress: Callable[[Progress], None] | None,
     stop: Stop,
+    *,
+    until_ns: int | None = None,
 ) -> tuple[ReplicateResult, Verdict]:
     """Simulate one replicate of one point into `folder`, which it makes, and judge it.
 
-    `result.json` comes last: with it the folder is whole.
+    `until_ns`: end there, not with the scenario's duration; the verdict is then at best
+    inconclusive. `result.json` comes last: with it the folder is whole.
     """
     wall, cpu = time.monotonic_ns(), cpu_time_ns()
     vocabularies = {"region": region_names(scenario), **VOCABULARIES}
-    with Recorder(folder, detail=scenario.record.detail, vocabularies=vocabularies) as recorder:
+    asked_ns = scenario.duration_ns if until_ns is None else min(until_ns, scenario.duration_ns)
+    with Recorder(
+        folder,
+        detail=scenario.record.detail,
+        window=window_of(scenario),
+        vocabularies=vocabularies,
+    ) as recorder:
         world = build(scenario, place.replicate, recorder)
-        now = simulate(world, scenario.duration_ns, stop, _reporter(world, place, progress))
+        now = simulate(world, asked_ns, stop, _reporter(world, place, progress))
         violations = world.close(now)
         for violation in violations:
             recorder.append_row("violations", **violation.row())
@@ -206,18 +222,17 @@ def replicate(
         lost_messages=world.watch.lost_messages,
         routing_ppm=None if world.plane is None else world.plane.routing_ppm(),
     )
-    complete = now >= scenario.duration_ns
     verdict = judge(
         scenario.expect,
         violations=violations,
         metrics=metrics,
         levels=epoch_levels(read),
-        complete=complete,
+        complete=now >= scenario.duration_ns,
     )
     result = ReplicateResult(
         point=place.point,
         replicate=place.replicate,
-        state="complete" if complete else "interrupted",
+        state="complete" if now >= asked_ns else "interrupted",
         verdict=verdict.outcome,
         simulated_ns=now,
         tables=tables,

@@ -20,6 +20,7 @@ from sim.engine.load import NO_LOAD, Load, load_of
 from sim.engine.loop import Loop
 from sim.engine.meter import Flow, Meter
 from sim.engine.node import Node
+from sim.engine.tap import Tap
 from sim.protocol.messages import (
     Message,
     Proposal,
@@ -208,6 +209,8 @@ class Transport:
         self._worst_loss = int(tables.loss_ppb.max())
         self._ruled = not links.idle
         self._revocable = revocable
+        self.tap: Tap | None = None
+        """Who follows single messages, if anybody does."""
         self._region_count = meter.regions
 
     # -- leaving ------------------------------------------------------------------------------
@@ -309,6 +312,8 @@ class Transport:
         flow.offered[pair] += 1
         flow.offered_bytes[pair] += size
         event = Delivery(self, target, pair, copy, ARRIVING)
+        if self.tap is not None:
+            self._follow(source, departed, event)
         if (bits & _LOSS_MASK) * 1_000_000_000 < copy.risk:
             delay += self._retransmission(source, target, size, delay, bits)
         if self._ruled:
@@ -338,10 +343,19 @@ class Transport:
         elif verdict.kind == DUPLICATE:
             twin = Delivery(self, target, event.pair, event.copy, ARRIVING)
             service = target.downlink.service_ns(event.copy.size_bytes)
+            if self.tap is not None:
+                self._follow(source, departed, twin)
             if self._revocable:
                 self._note(source, departed, twin)
             self.agenda.put(departed + delay + verdict.extra_ns + service, twin)
         return delay
+
+    def _follow(self, source: Node, departed_ns: int, event: Delivery) -> None:
+        assert self.tap is not None
+        copy, pair = event.copy, (source.id, event.receiver.id)
+        self.tap.sent(
+            event, self.agenda.now_ns, departed_ns, pair, copy.sender, copy.message, copy.size_bytes
+        )
 
     def _note(self, source: Node, departed_ns: int, event: Delivery) -> None:
         """Remember what leaves later, and forget what has left meanwhile."""
@@ -361,6 +375,8 @@ class Transport:
 
     def _lose(self, event: Delivery, reason: str) -> None:
         copy = event.copy
+        if self.tap is not None:
+            self.tap.lost(event, self.agenda.now_ns, reason)
         self._meter.lost(reason, copy.message, event.pair, copy.size_bytes)
 
     def _retransmission(self, source: Node, target: Node, size: int, delay: int, bits: int) -> int:
@@ -440,6 +456,8 @@ class Transport:
         pair = event.pair
         flow.delivered[pair] += 1
         flow.delivered_bytes[pair] += copy.size_bytes
+        if self.tap is not None:
+            self.tap.delivered(event, self.agenda.now_ns, verified=copy.verified)
         self._addressee.deliver(node, copy)
 
     def remember(self, node: Node, certificates: Sequence[tuple[bytes, int]]) -> None:

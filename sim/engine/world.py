@@ -62,6 +62,8 @@ class World:
     def close(self, now_ns: int) -> tuple[Violation, ...]:
         """Write the running second, open blocks and the plane's last rows; end the monitors."""
         self._close_second(now_ns)
+        if self.transport.tap is not None:
+            self.transport.tap.finish(now_ns)
         self.observer.finish()
         return self.watch.finish(now_ns)
 

@@ -53,6 +53,9 @@ class Table:
     columns: tuple[Column, ...]
     optional: bool = False
     """Of a part that a scenario may leave out: without rows it is in no digest."""
+    span: tuple[str, str] = ("time_ns", "time_ns")
+    """The columns that say when a row began and ended. A table that only a window keeps must have
+    them: a row belongs to the window that its span meets."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,6 +81,7 @@ class Table:
         raise KeyError(f"table {self.name!r} has no column {name!r}; it has {list(self.names)}")
 
     def kept_at(self, detail: str) -> bool:
+        """Whether a run of this detail keeps the table, from its first row to its last."""
         return DETAILS.index(self.detail) <= DETAILS.index(detail)
 
 

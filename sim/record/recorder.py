@@ -11,7 +11,7 @@ import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
@@ -20,7 +20,7 @@ from sim.record.digests import TableDigest
 from sim.record.encode import RecordError, RowCheck, Vocabularies, frame_of
 from sim.record.histogram import bucket_of
 from sim.record.store import PIECE_ROWS, write_frame, write_table
-from sim.record.tables import BY_NAME, DETAILS, Table, table_of
+from sim.record.tables import BY_NAME, DETAILS, Table, kept, table_of
 
 BUFFER_ROWS = 1 << 16
 """Rows that one table may hold in memory."""
@@ -31,6 +31,18 @@ _ROW_OVERHEAD_BYTES = 64
 """Of a buffered row as a Python tuple, beside 40 bytes a value (sys.getsizeof, CPython 3.11)."""
 
 PARTS = "parts"
+
+
+class Window(NamedTuple):
+    """A stretch of simulated time, both ends included, that is kept at more detail."""
+
+    from_ns: int
+    to_ns: int
+    detail: str
+
+    def meets(self, began_ns: int, ended_ns: int) -> bool:
+        """Whether what lasted from one instant to another reaches into the window."""
+        return ended_ns >= self.from_ns and began_ns <= self.to_ns
 
 
 class Sink(Protocol):
@@ -87,10 +99,26 @@ class NullRecorder:
 class _Buffer:
     """Rows of one table on their way to disk."""
 
-    __slots__ = ("bytes", "check", "frames", "frames_rows", "parts", "row_bytes", "rows", "table")
+    __slots__ = (
+        "bytes",
+        "check",
+        "frames",
+        "frames_rows",
+        "parts",
+        "row_bytes",
+        "rows",
+        "span",
+        "table",
+        "window",
+    )
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, window: Window | None) -> None:
         self.table = table
+        self.window = window
+        """Keep rows of this window only; None keeps all."""
+        self.span = (0, 0)
+        if window is not None:
+            self.span = (table.names.index(table.span[0]), table.names.index(table.span[1]))
         self.check = RowCheck(table)
         self.rows: list[Sequence[Any]] = []
         self.frames: list[pl.DataFrame] = []
@@ -101,6 +129,21 @@ class _Buffer:
 
     def height(self) -> int:
         return len(self.rows) + self.frames_rows
+
+    def wants(self, row: Sequence[Any]) -> bool:
+        """Whether the table keeps a row, given in stored order."""
+        if self.window is None:
+            return True
+        first, last = self.span
+        return self.window.meets(row[first], row[last])
+
+    def wanted(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of a frame that the table keeps."""
+        if self.window is None:
+            return frame
+        first, last = self.table.span
+        inside = (pl.col(last) >= self.window.from_ns) & (pl.col(first) <= self.window.to_ns)
+        return frame.filter(inside)
 
     def hold(self, frame: pl.DataFrame) -> None:
         self.frames.append(frame)
@@ -123,7 +166,8 @@ class Recorder:
     """Keep the tables of one replicate in `directory`.
 
     `vocabularies` turn integer codes into words: by vocabulary name (`region`, `kind`, `reason`)
-    the words in the order of their codes. Use as a context manager, or call `close`.
+    the words in the order of their codes. `window`: of the tables that `detail` does not keep but
+    the window's does, rows are kept whose span meets it. Use as a context manager, or call `close`.
     """
 
     def __init__(
@@ -131,13 +175,15 @@ class Recorder:
         directory: Path,
         *,
         detail: str = "blocks",
+        window: Window | None = None,
         vocabularies: Vocabularies | None = None,
         buffer_rows: int = BUFFER_ROWS,
         buffer_bytes: int = BUFFER_BYTES,
         piece_rows: int = PIECE_ROWS,
     ) -> None:
-        if detail not in DETAILS:
-            raise ValueError(f"detail is one of {list(DETAILS)}, not {detail!r}")
+        for each in (detail,) if window is None else (detail, window.detail):
+            if each not in DETAILS:
+                raise ValueError(f"detail is one of {list(DETAILS)}, not {each!r}")
         self.directory = directory
         self.detail = detail
         self._vocabularies = dict(vocabularies or {})
@@ -147,30 +193,30 @@ class Recorder:
         self._held_bytes = 0
         self._closed = False
         self._buffers = {
-            name: _Buffer(table)
+            name: _Buffer(table, None if table.kept_at(detail) else window)
             for name, table in BY_NAME.items()
-            if name != "runs" and table.kept_at(detail)
+            if name != "runs" and kept(table, detail, None if window is None else window.detail)
         }
         self._parts = directory / PARTS
         self._parts.mkdir(parents=True, exist_ok=False)
 
     def keeps(self, table: str) -> bool:
-        """Whether rows of a table are kept at this level of detail; KeyError on no such table."""
+        """Whether any rows of a table are kept; KeyError on no such table."""
         table_of(table)
         return table in self._buffers
 
     def append(self, table: str, columns: Mapping[str, Any]) -> None:
         """Add columns of one length; a scalar int or str stands for a whole column.
 
-        Rows of a table that this detail does not keep are dropped. Values are checked and copied:
-        raises KeyError (no such table) and RecordError (rows that do not fit).
+        Rows that neither detail nor window keep are dropped. Values are checked and copied: raises
+        KeyError (no such table) and RecordError (rows that do not fit).
         """
         buffer = self._buffers.get(table)
         if buffer is None:
             self._refuse(table)
             return
         held = buffer.bytes
-        buffer.hold(frame_of(buffer.table, columns, self._vocabularies))
+        buffer.hold(buffer.wanted(frame_of(buffer.table, columns, self._vocabularies)))
         self._held_bytes += buffer.bytes - held
         if buffer.height() >= self._buffer_rows or self._held_bytes >= self._buffer_bytes:
             self._make_room(buffer)
@@ -181,7 +227,10 @@ class Recorder:
         if buffer is None:
             self._refuse(table)
             return
-        buffer.rows.append(buffer.check.row(values, self._vocabularies))
+        row = buffer.check.row(values, self._vocabularies)
+        if not buffer.wants(row):
+            return
+        buffer.rows.append(row)
         self._held_bytes += buffer.row_bytes
         buffer.bytes += buffer.row_bytes
         if buffer.height() >= self._buffer_rows or self._held_bytes >= self._buffer_bytes:

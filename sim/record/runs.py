@@ -34,6 +34,7 @@ import polars as pl
 from sim.record.canonical import canonical
 from sim.record.digests import TableDigest, replicate_digest, run_digest
 from sim.record.encode import frame_of
+from sim.record.folders import fresh_folder, point_latest
 from sim.record.machine import (
     cpu_time_ns,
     hold_lock,
@@ -44,9 +45,9 @@ from sim.record.machine import (
     retake_lock,
     versions,
 )
-from sim.record.recorder import PARTS
-from sim.record.store import sync_folder, write_frame, write_json, write_text
-from sim.record.tables import BY_NAME, DETAILS, TABLES, table_of
+from sim.record.recorder import PARTS, Window
+from sim.record.store import write_frame, write_json, write_text
+from sim.record.tables import BY_NAME, DETAILS, TABLES, kept, table_of
 
 SCHEMA = "creto-sim-run/1"
 _BALLAST_BYTES = 64 << 10
@@ -120,10 +121,13 @@ class RunWriter:
         points: int | None = None,
         replicates: int = 1,
         settings: Sequence[Sequence[tuple[str, str]]] = (),
+        window: Window | None = None,
+        replay: Mapping[str, Any] | None = None,
     ) -> RunWriter:
         """Make the directory and its manifest, before the first event.
 
-        `points` is None without a sweep; `settings`: what varies, (path, value) pairs by point.
+        `points` is None without a sweep; `settings`: what varies, (path, value) pairs by point;
+        `window`: what is kept at more detail; `replay`: which stretch of which run this repeats.
         Raises OSError where the root cannot be written.
         """
         if detail not in DETAILS:
@@ -131,7 +135,7 @@ class RunWriter:
         started = datetime.now(UTC)
         name = re.sub(r"[^A-Za-z0-9._-]+", "_", scenario_name) or "scenario"
         stem = f"{started:%Y%m%dT%H%M%SZ}-{scenario_digest[:8]}"
-        path = _fresh_folder(root / name, stem)
+        path = fresh_folder(root / name, stem)
         manifest = {
             "schema": SCHEMA,
             "state": "running",
@@ -146,6 +150,10 @@ class RunWriter:
             "versions": versions(),
             "platform": platform_facts(),
         }
+        if window is not None:
+            manifest["window"] = window._asdict()
+        if replay is not None:
+            manifest["replay"] = dict(replay)
         try:
             write_json(path / "manifest.json", manifest)
             write_text(path / "scenario.yaml", scenario_text)
@@ -162,6 +170,8 @@ class RunWriter:
         Raises RunError where a process still works on it, where it is complete, and where other
         versions made it: what they wrote and what is still to come would not be one run.
         """
+        if run.replay_of is not None:
+            raise RunError(f"{run.path.name}: a replay; replay its run again instead")
         if run.state in ("running", "complete"):
             raise RunError(f"{run.path.name}: the run is {run.state}; there is nothing to resume")
         then, now = run.manifest["versions"], versions()
@@ -244,7 +254,7 @@ class RunWriter:
             self._write_failure(total, results, told)
             raise
         release_lock(self._lock, self.path / "RUNNING")
-        _point_latest(self.path)
+        self._point_latest()
         return total
 
     def _write_failure(
@@ -256,7 +266,12 @@ class RunWriter:
         with contextlib.suppress(Exception):
             self._write_tables(results, told)
             write_text(self.path / "DONE", f"failed {total}\n")
-        _point_latest(self.path)
+        self._point_latest()
+
+    def _point_latest(self) -> None:
+        # A replay is another look at a run: the latest run stays the latest.
+        if "replay" not in self._manifest:
+            point_latest(self.path)
 
     def _write_tables(self, results: Sequence[ReplicateResult], told: Mapping[str, Any]) -> None:
         write_frame(self.path / "runs.parquet", self._runs_frame(results))
@@ -293,29 +308,6 @@ class RunWriter:
         }
 
 
-def _fresh_folder(parent: Path, stem: str) -> Path:
-    """Make a folder that was not there; a second run in one second gets a number."""
-    parent.mkdir(parents=True, exist_ok=True)
-    for number in range(1, 10_000):
-        path = parent / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            continue
-        sync_folder(parent)
-        return path
-    raise RunError(f"{parent.name}: 9,999 runs of one scenario in one second")
-
-
-def _point_latest(path: Path) -> None:
-    """Let `latest` beside the run name it; a file system without links does without."""
-    link = path.parent / "latest"
-    temporary = path.parent / f".latest.{path.name}"
-    with contextlib.suppress(OSError):
-        temporary.symlink_to(path.name, target_is_directory=True)
-        os.replace(temporary, link)
-
-
 @dataclass(frozen=True, slots=True)
 class Run:
     """A finished, running or dead run, as its directory tells it."""
@@ -334,6 +326,21 @@ class Run:
     @property
     def detail(self) -> str:
         return str(self.manifest["detail"])
+
+    @property
+    def window(self) -> Window | None:
+        """The stretch that was kept at more detail, if there is one."""
+        stated = self.manifest.get("window")
+        return None if stated is None else Window(**stated)
+
+    @property
+    def _window_detail(self) -> str | None:
+        return None if self.window is None else self.window.detail
+
+    @property
+    def replay_of(self) -> Mapping[str, Any] | None:
+        """Of a replay: `run` (its directory's name), point, replicate, from_ns, to_ns, end_ns."""
+        return self.manifest.get("replay")
 
     @property
     def settings(self) -> tuple[tuple[tuple[str, str], ...], ...]:
@@ -391,8 +398,8 @@ class Run:
         }
 
     def tables(self) -> tuple[str, ...]:
-        """Names of the tables that this run's detail keeps."""
-        return tuple(table.name for table in TABLES if table.kept_at(self.detail))
+        """Names of the tables that this run keeps, those of its window alone included."""
+        return tuple(t.name for t in TABLES if kept(t, self.detail, self._window_detail))
 
     def table(
         self, name: str, *, point: int | None = None, replicate: int | None = None
@@ -403,7 +410,7 @@ class Run:
         Raises RunError for a table that this run's detail does not keep.
         """
         table = table_of(name)
-        if not table.kept_at(self.detail):
+        if not kept(table, self.detail, self._window_detail):
             raise RunError(
                 f"table {name!r} is kept from detail {table.detail!r} on; "
                 f"this run was recorded with {self.detail!r}: run it with --detail {table.detail}"

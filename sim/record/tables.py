@@ -22,7 +22,7 @@ from sim.record.columns import label_column as _label
 from sim.record.columns import sum_column as _sum
 from sim.record.columns import wall_column as _wall
 
-__all__ = ["BY_NAME", "DETAILS", "KINDS", "NO_ID", "TABLES", "Column", "Table", "table_of"]
+__all__ = ["BY_NAME", "DETAILS", "KINDS", "NO_ID", "TABLES", "Column", "Table", "kept", "table_of"]
 
 _TIME = _int("time_ns", "simulated time")
 _SECOND = _int("second", "simulated second s in which it happened: (s, s + 1] x 10^9 ns")
@@ -311,6 +311,31 @@ TABLES: tuple[Table, ...] = (
             _int("attempts", "tries it took"),
             _int("size_bytes", "bytes on the wire"),
         ),
+        span=("created_ns", "finished_ns"),
+    ),
+    Table(
+        "messages",
+        "One row a copy of a message on its way from one validator to another.",
+        "messages",
+        (
+            _int("sent_ns", "when its sender handed it to its uplink"),
+            _int("departed_ns", "when its last bit left the sender"),
+            _int("ended_ns", "when the receiver's core had it, when it was lost, or the run ended"),
+            _int("source", "validator that sent this copy"),
+            _int("destination", "validator that it was sent to"),
+            _int("origin", "validator whose message it is: not the source where it is relayed"),
+            _label("kind", "kind of message: its class in snake case"),
+            _int("epoch", "epoch that it is about; -1 where it is about none"),
+            _int("view", "view that it is about; -1 where it is about none"),
+            _int("size_bytes", "bytes on the wire"),
+            _enum(
+                "outcome",
+                "delivered corrupted dropped in_flight",
+                "what became of it; corrupted: delivered with signatures that do not verify",
+            ),
+            _label("reason", "why it was dropped; empty otherwise"),
+        ),
+        span=("sent_ns", "ended_ns"),
     ),
     Table(
         "lookups",
@@ -414,3 +439,8 @@ def table_of(name: str) -> Table:
         return BY_NAME[name]
     except KeyError:
         raise KeyError(f"no table {name!r}; there are {sorted(BY_NAME)}") from None
+
+
+def kept(table: Table, detail: str, window_detail: str | None) -> bool:
+    """Whether a run keeps rows of a table: all of them, or those of its window."""
+    return table.kept_at(detail) or (window_detail is not None and table.kept_at(window_detail))

@@ -30,6 +30,7 @@ from sim.scenario.fields import (
     probability,
     share,
 )
+from sim.scenario.recording import STANDARD, Record
 from sim.scenario.selection import MAX_VALIDATORS, ValidatorIndex
 from sim.scenario.sweep import Sweep
 from sim.scenario.until import Until
@@ -40,18 +41,6 @@ Epochs: TypeAlias = Annotated[int, Count(1, 100_000)]
 Offence: TypeAlias = Literal[
     "double_vote", "double_proposal", "stale_timeout", "tc_rule", "downtime"
 ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What a run keeps."""
-
-    __pydantic_config__ = STRICT
-    detail: Literal["rounds", "blocks", "messages"] = "blocks"
-    """Which tables: of rounds only, of blocks too, of single messages too."""
-    sample_ppm: Annotated[int, share()] = 1_000
-    """At detail `messages`, share of the agents' messages whose exact times are kept, chosen by a
-    keyed hash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -422,7 +411,7 @@ class Scenario:
     """Add replicates until an interval is narrow; `replicates` are then the pilot."""
     duration_ns: Annotated[int, duration("100 ms", "365 d")] = 60_000_000_000
     """Simulated time of a run."""
-    record: Record = Record()
+    record: Record = STANDARD
     """Which tables and samples."""
     network: Network
     """Links."""

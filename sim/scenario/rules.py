@@ -25,6 +25,7 @@ from sim.scenario.model import (
     Weights,
 )
 from sim.scenario.quantities import DURATION, SHARE
+from sim.scenario.recording import Record
 from sim.scenario.rulebook import Finding, needs
 from sim.scenario.selection import ByStake, ByWeight, Ids, InRegion, Random
 
@@ -297,6 +298,25 @@ def _times(
                     "is not before the end of the run: a validator that never restarts has "
                     "nothing to forget",
                 )
+
+
+@needs("duration", "record")
+def _window(duration: int, record: Record) -> Iterator[Finding]:
+    window = record.window
+    if window is None:
+        return
+    path = ("record", "window")
+    if window.from_ns >= duration:
+        message = f"is not before the end of the run, {DURATION.format(duration)}: it keeps nothing"
+        yield (*path, "from"), message
+    if window.to_ns < window.from_ns:
+        yield (*path, "to"), f"is before `from`, {DURATION.format(window.from_ns)}"
+    if record.detail == "messages" or record.detail == window.detail:
+        yield (
+            (*path, "detail"),
+            f"keeps no more than the whole run at `detail: {record.detail}`: state less there, or "
+            "leave the window out",
+        )
 
 
 @needs("network")

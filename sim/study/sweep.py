@@ -16,7 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sim.engine.run import Detail, Place, RunOutcome, Stop, graceful, identity, verdict_of
+from sim.engine.run import (
+    Detail,
+    Place,
+    RunOutcome,
+    Stop,
+    graceful,
+    identity,
+    verdict_of,
+    window_of,
+)
 from sim.monitor.verdict import Line, Verdict, combine
 from sim.record.machine import cpu_time_ns
 from sim.record.results import StoredResult, read_result
@@ -216,7 +225,7 @@ def run_study(
     Raises ExecutorLost (no scheduler, no workers left) and OSError (the disk).
     """
     if detail is not None:
-        scenario = replace(scenario, record=replace(scenario.record, detail=detail))
+        scenario = replace(scenario, record=scenario.record.at(detail))
     points = scenario.points()
     with _slots(workers, scenario) as slots:
         writer = RunWriter.start(
@@ -230,6 +239,7 @@ def run_study(
             points=None if scenario.sweep is None else len(points),
             replicates=scenario.replicates,
             settings=tuple(point.settings for point in points),
+            window=window_of(scenario),
         )
         sweep = Sweep(scenario, writer, workers.time_limit_s)
         return _run(sweep, writer, slots, workers, progress, started)

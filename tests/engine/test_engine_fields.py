@@ -148,6 +148,7 @@ def everywhere() -> list[dict[str, Any]]:
         },
         {
             "duration": "1 s",
+            "record": {"window": {"from": "200 ms", "to": "300 ms"}},
             "network": {"regions": {"lab": {"latitude": 47, "longitude": 8}}},
             "validators": own | {"stake": {"kind": "zipf", "largest": 10_000_000}},
             "crypto": {"signatures": "real"},

@@ -165,7 +165,7 @@ def test_detail_decides_what_is_kept(tmp_path: Path, detail: str) -> None:
             recorder.append_row(table.name, **example_row(table))
     kept = {name for name, digest in recorder.close().items() if digest.rows}
     levels = {"rounds": 0, "blocks": 1, "messages": 2}
-    above = {"commits": 1, "views": 1, "samples": 2}
+    above = {"commits": 1, "views": 1, "samples": 2, "messages": 2}
     assert kept == {
         t.name for t in TABLES if t.name != "runs" and above.get(t.name, 0) <= levels[detail]
     }

@@ -37,7 +37,6 @@ from sim.world.routing.nodes import (
     agents,
     build,
     with_malice,
-    with_states,
 )
 from sim.world.routing.parameters import (
     DROP,
@@ -53,6 +52,7 @@ from sim.world.routing.parameters import (
     TIMED_OUT,
     RoutingParameters,
 )
+from sim.world.routing.states import with_states
 from sim.world.routing.verdict import declare
 
 REGIONS = (

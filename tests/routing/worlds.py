@@ -20,10 +20,10 @@ from sim.world.routing.nodes import (
     agents,
     build,
     with_malice,
-    with_states,
 )
 from sim.world.routing.parameters import HIERARCHICAL, KADEMLIA, RoutingParameters
 from sim.world.routing.paths import Lookup
+from sim.world.routing.states import with_states
 
 MS = 1_000_000
 SECOND = 1_000 * MS

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sim.world.kernels import compiled, inlined, mix64
+from sim.world.routing.contacts.kernels import moment_of
 from sim.world.routing.iterative.kernels import run_path as run_iterative
 from sim.world.routing.nodes import AGENT_KEY, CAPABILITY_KEY
 from sim.world.routing.parameters import FOUND, POISONED, REGION, TIMED_OUT, WORLD
@@ -114,6 +115,9 @@ def set_up(B: Any, node: int, up: int, t_ns: int) -> None:
     row.before_ns = row.since_ns
     row.since_ns = t_ns
     row.up = up
+    word = (moment_of(row.before_ns) << 16) | (moment_of(t_ns) << 1) | up
+    for kind in range(len(B.places)):
+        B.states[B.places[kind, node]] = word
     B.constants[0].changed = 1
 
 

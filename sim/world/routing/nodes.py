@@ -31,14 +31,13 @@ from sim.world.routing.parameters import (
     RoutingParameters,
     check_id_bits,
 )
+from sim.world.routing.states import ALWAYS_NS, words_of
 
 I32 = NDArray[np.int32]
 
 PURPOSES = ("node", "agent", "capability", "contact", "refresh", "hop")
 NODE_KEY, AGENT_KEY, CAPABILITY_KEY, CONTACT_DRAW, REFRESH_DRAW, HOP_DRAW = range(len(PURPOSES))
 
-ALWAYS_NS = -(1 << 62)
-"""Start of a state that has always been."""
 SHORTLIST_FACTOR = 4
 """An iterative lookup remembers the 4k nearest nodes it has heard of."""
 SEEN_WORDS = 64
@@ -151,6 +150,10 @@ class Bundle(NamedTuple):
     """Node at each position."""
     region: NDArray[np.uint8]
     """Region of each node once more: the choice of contacts reads many."""
+    states: I32
+    """What the row of the node at each position says of its states: `states.words_of`."""
+    places: I32
+    """Where a node is in each kind of ring: [kind, node] -> position."""
     rings: Any
     """RING_ROW[rings]."""
     cells: I32
@@ -263,6 +266,8 @@ def build(
         ids=node["ident"][positions],
         at=positions,
         region=node["region"].astype(np.uint8),
+        states=words_of(node)[positions],
+        places=_places(positions, count),
         rings=rings,
         cells=cells,
         node_of=node_of,
@@ -302,16 +307,12 @@ def with_malice(bundle: Bundle, malice: NDArray[Any]) -> Bundle:
     return bundle._replace(bad=bad)
 
 
-def with_states(bundle: Bundle, up: Any, since_ns: Any, before_ns: Any) -> Bundle:
-    """Set who is up, since when, and when the state before began; arrays by node, before the run.
-
-    Times may be negative: what lay before the run is known as far as it is given. Returns `bundle`.
-    """
-    bundle.node["up"], bundle.node["since_ns"] = up, since_ns
-    bundle.node["before_ns"] = before_ns
-    always = (bundle.node["up"] == 1) & (bundle.node["since_ns"] == ALWAYS_NS)
-    bundle.constants["changed"] = int(not always.all())
-    return bundle
+def _places(positions: I32, count: int) -> I32:
+    """Return the position of each node in each kind of ring."""
+    places = np.empty((len(positions) // count, count), dtype=np.int32)
+    for kind, row in enumerate(places):
+        row[positions[kind * count : (kind + 1) * count]] = np.arange(count) + kind * count
+    return places
 
 
 def _writable(array: I64) -> I64:

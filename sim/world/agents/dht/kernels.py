@@ -13,18 +13,41 @@ from sim.world.agents.kernels import link_delay, lost_on_link
 from sim.world.agents.kinds import LOOKUP_CAPABILITY, RE_HOME, REGISTRATION, RENEWAL
 from sim.world.agents.resolve.kernels import fail
 from sim.world.agents.state import ASKING, ROUTING
-from sim.world.kernels import compiled, mix64, push
+from sim.world.kernels import compiled, inlined, mix64, prefetch, push
 from sim.world.routing.kernels import agent_key, capability_key, route
 from sim.world.routing.parameters import FOUND
+
+AHEAD_LOOKUPS = 2
+"""How many lookups ahead memory is asked for: each takes microseconds."""
 
 
 @compiled
 def dht_pass(w: Any, B: Any, askers: Any) -> None:
     """Look up the hosts of all questions that were raised in this slice."""
     due = w.lines.due[ROUTING]
-    for i in range(w.lines.size[ROUTING]):
+    count = w.lines.size[ROUTING]
+    for i in range(count):
+        if i + 3 * AHEAD_LOOKUPS < count:
+            prefetch(w.q.row, due[i + 3 * AHEAD_LOOKUPS].slot)
+        if B.constants[0].agents != 0:
+            ask_ahead_for_nodes(w, B, due, i, count)
         look_up(w, B, askers, due[i].slot, due[i].time_ns)
     w.lines.size[ROUTING] = 0
+
+
+@inlined
+def ask_ahead_for_nodes(w: Any, B: Any, due: Any, i: int, count: int) -> None:
+    """Ask memory for the nodes that coming lookups begin at and look for, step by step."""
+    if i + 2 * AHEAD_LOOKUPS < count:
+        r = w.q.row[due[i + 2 * AHEAD_LOOKUPS].slot]
+        prefetch(B.node_of, r.following)
+        if r.kind != LOOKUP_CAPABILITY:
+            prefetch(B.node_of, r.key)
+    if i + AHEAD_LOOKUPS < count:
+        r = w.q.row[due[i + AHEAD_LOOKUPS].slot]
+        prefetch(B.node, B.node_of[r.following])
+        if r.kind != LOOKUP_CAPABILITY:
+            prefetch(B.node, B.node_of[r.key])
 
 
 @compiled

@@ -19,6 +19,7 @@ from sim.world.network.regions import split_site
 from sim.world.network.tables import NetworkTables
 from sim.world.routing import nodes
 from sim.world.routing.nodes import Bundle
+from sim.world.routing.states import change_states, with_states
 
 
 class Askers(NamedTuple):
@@ -60,9 +61,7 @@ class DhtNodes:
             online = people.session & 1
             since_ns, before_ns = past_sessions(parameters.sessions, keys, online)
             order = self.bundle.member_of
-            self.bundle = nodes.with_states(
-                self.bundle, online[order], since_ns[order], before_ns[order]
-            )
+            self.bundle = with_states(self.bundle, online[order], since_ns[order], before_ns[order])
         numbers: dict[str, int] = {}
         region_of = [numbers.setdefault(split_site(s)[0], len(numbers)) for s in network.regions]
         served_by = Neighbours(parameters, network.median_ns.tolist()).served_by
@@ -74,15 +73,7 @@ class DhtNodes:
 
     def look_at(self, up: NDArray[Any], members: NDArray[Any], boundary_ns: int) -> None:
         """Note at a grid boundary that `members` are up (1) or not; others are as they were."""
-        node = self.bundle.node_of[members]
-        rows = self.bundle.node
-        changed = np.flatnonzero(rows["up"][node] != up)
-        if len(changed):
-            which = node[changed]
-            rows["before_ns"][which] = rows["since_ns"][which]
-            rows["since_ns"][which] = boundary_ns
-            rows["up"][which] = up[changed]
-            self.bundle.constants["changed"] = 1
+        change_states(self.bundle, self.bundle.node_of[members], up, boundary_ns)
 
     def look_at_hosts(self, down: NDArray[np.uint8], boundary_ns: int) -> None:
         """Note which nodes' validators are down; for gateways and routers."""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sim.world.kernels import compiled, inlined
+from sim.world.routing.contacts.kernels import node_at
 from sim.world.routing.malice.kernels import colluders
 from sim.world.routing.parameters import (
     FOUND,
@@ -31,7 +32,6 @@ from sim.world.routing.tables.kernels import (
     digit_of,
     leading_zeros,
     nearest,
-    node_at,
     ring_number,
     seen_from,
     table_of,

@@ -16,18 +16,26 @@ from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic
 
-from sim.world.kernels import compiled, inlined, mix64, modulo64
-from sim.world.routing.nodes import BUCKETS, CONTACT_DRAW, CONTACTS, REFRESH_DRAW, SHORT, STALE
+from sim.world.kernels import compiled, inlined, mix64, modulo64, prefetch
+from sim.world.routing.contacts.kernels import (
+    alive,
+    draw_alive,
+    draw_positions,
+    moment_of,
+    node_at,
+    prefer_own_region,
+)
+from sim.world.routing.nodes import (
+    BUCKETS,
+    CONTACT_DRAW,
+    CONTACTS,
+    REFRESH_DRAW,
+    SHORT,
+    STALE,
+)
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_M1 = np.uint64(0xBF58476D1CE4E5B9)
-_M2 = np.uint64(0x94D049BB133111EB)
-_27, _30, _31, _32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 _ZERO, _ONE, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
-_LOW, _6, _63 = np.uint64(0xFFFFFFFF), np.uint64(6), np.uint64(63)
 
-TRIES = 16
-"""Draws for a bucket are bounded by this many times k; then it stays under-filled."""
 PERIOD_SHIFT, LEVEL_SHIFT, KIND_SHIFT = 18, 10, 8
 """A bucket's draws are keyed by period << 18 | level << 10 | kind << 8 | digit."""
 
@@ -125,22 +133,8 @@ def ring_number(node: Any, kind: int, regions: int) -> Any:
 
 
 @inlined
-def node_at(B: Any, position: int) -> Any:
-    """Return the node at a position; the world's ring comes first and holds them in order."""
-    return position if position < B.constants[0].nodes else np.int64(B.at[position])
-
-
-@inlined
-def alive_at(node: Any, t_ns: int) -> bool:
-    """Say whether a node was alive; what lies before its last two states counts as absence."""
-    if t_ns >= node.since_ns:
-        return node.up == 1
-    return t_ns >= node.before_ns and node.up == 0
-
-
-@inlined
 def table_of(B: Any, x: int, t_ns: int) -> Any:
-    """Return (number of the refresh period, when the table was last filled) of a node.
+    """Return (number of the refresh period, when the table was last filled, its moment) of a node.
 
     A node that has come since its last refresh has filled its table on coming.
     """
@@ -150,103 +144,7 @@ def table_of(B: Any, x: int, t_ns: int) -> Any:
     filled_ns = period * refresh_ns - phase
     if node.up == 1 and node.since_ns > filled_ns:
         filled_ns = node.since_ns
-    return period, filled_ns
-
-
-@inlined
-def drawn_before(B: Any, count: int, position: int) -> bool:
-    """Say whether a position is among those drawn, and mark it."""
-    place = np.uint64(position)
-    word, bit = (place >> _6) & _63, _ONE << (place & _63)
-    if B.seen[word] & bit != _ZERO:
-        for i in range(count):
-            if B.found[i] == position:
-                return True
-    B.seen[word] |= bit
-    return False
-
-
-@inlined
-def halves(begun: Any, number: int) -> Any:
-    """Draw the 64 bits from which two positions are taken, high half first: `chance.proceed`."""
-    z = begun + np.uint64(number + 1) * _GOLDEN
-    z = (z ^ (z >> _30)) * _M1
-    z = (z ^ (z >> _27)) * _M2
-    return z ^ (z >> _31)
-
-
-@inlined
-def drawn_distinct(B: Any, begun: Any, first: int, size: int, want: int) -> bool:
-    """Draw `want` positions into `found`; say whether they are certainly distinct.
-
-    Without branches: of 20 positions two fall on one of 4,096 marks in 4.5 % of all cases, and only
-    then does `draw_positions` look closely.
-    """
-    length = np.uint64(size)
-    for pair in range((want + 1) >> 1):
-        bits = halves(begun, pair)
-        B.found[2 * pair] = first + np.int64(((bits >> _32) * length) >> _32)
-        B.found[2 * pair + 1] = first + np.int64(((bits & _LOW) * length) >> _32)
-    B.seen[:] = _ZERO
-    double = _ZERO
-    for i in range(want):
-        position = np.uint64(B.found[i])
-        word, bit = (position >> _6) & _63, _ONE << (position & _63)
-        double |= B.seen[word] & bit
-        B.seen[word] |= bit
-    return double == _ZERO
-
-
-@inlined
-def draw_positions(B: Any, begun: Any, first: int, size: int, draws: int, filled_ns: int) -> int:
-    """Write distinct positions of nodes alive at `filled_ns` into `found`; return how many.
-
-    Those met in the first `draws` draws, or in as many more as it takes to meet k.
-    """
-    c = B.constants[0]
-    k, tries, changed = c.k, TRIES * c.k, c.changed != 0
-    if not changed and drawn_distinct(B, begun, first, size, draws):
-        return draws
-    B.seen[:] = _ZERO
-    count = 0
-    length = np.uint64(size)
-    for draw in range(tries):
-        if count >= k and draw >= draws:
-            break
-        bits = halves(begun, draw >> 1)
-        half = bits & _LOW if draw & 1 else bits >> _32
-        position = first + np.int64((half * length) >> _32)
-        if changed and not alive_at(B.node[node_at(B, position)], filled_ns):
-            continue
-        if not drawn_before(B, count, position):
-            B.found[count] = position
-            count += 1
-    return count
-
-
-@inlined
-def prefer_own_region(B: Any, x: int, count: int) -> int:
-    """Keep k of the positions drawn: those of x's region first, else in the order of draws.
-
-    Only the world's ring has several regions, and there a position is a node.
-    """
-    k = B.constants[0].k
-    if count <= k:
-        return count
-    region = B.region[x]
-    own: Any = 0
-    for i in range(count):
-        B.near[own] = B.found[i]
-        own += np.int64(B.region[B.found[i]] == region)
-    for i in range(count):
-        if own >= k:
-            break
-        if B.region[B.found[i]] != region:
-            B.near[own] = B.found[i]
-            own += 1
-    for i in range(k):
-        B.found[i] = B.near[i]
-    return k
+    return period, filled_ns, moment_of(filled_ns)
 
 
 @inlined
@@ -260,15 +158,17 @@ def contacts(B: Any, x: int, kind: int, bucket: int, first: int, end: int, table
     count = 0
     if size <= c.k:
         for position in range(first, end):
-            if c.changed == 0 or alive_at(B.node[node_at(B, position)], table[1]):
-                B.found[count] = position
-                count += 1
+            B.found[count] = position
+            count += alive(B, position, table)
     else:
         code = (table[0] << PERIOD_SHIFT) | bucket | (kind << KIND_SHIFT)
         begun = mix64(B.draw[CONTACT_DRAW], B.node[x].ident, code)
         near = c.proximity != 0 and kind == 0 and c.regions > 1
         draws = 2 * c.k if near else c.k
-        count = draw_positions(B, begun, first, size, draws, table[1])
+        if c.changed == 0:
+            count = draw_positions(B, begun, first, size, draws)
+        else:
+            count = draw_alive(B, begun, first, size, draws, table)
         if near:
             count = prefer_own_region(B, x, count)
     B.tally[BUCKETS] += 1
@@ -276,7 +176,7 @@ def contacts(B: Any, x: int, kind: int, bucket: int, first: int, end: int, table
     B.tally[SHORT] += np.int64(count < min(c.k, size))
     if c.changed != 0:
         for i in range(count):
-            B.tally[STALE] += np.int64(B.node[node_at(B, B.found[i])].up == 0)
+            B.tally[STALE] += 1 - (np.int64(B.states[B.found[i]] & 1))
     return count
 
 
@@ -324,6 +224,9 @@ def nearest(B: Any, ring: Any, count: int, key: Any, bits: int) -> Any:
         left = count
     else:
         bits = deep
+        # One of these few is who is asked: its row is on its way while it is singled out.
+        for i in range(left):
+            prefetch(B.node, node_at(B, B.near[i]))
     while left > 1 and bits < ring.bits:
         bits += 1
         first, end = span(ring, B.ids, B.cells, key, bits)
@@ -376,7 +279,7 @@ def closer_alive(B: Any, ring: int, x: int, key: Any, limit: int) -> Any:
         first, end = span(row, B.ids, B.cells, ident ^ (_ONE << np.uint64(63 - bit)), bit + 1)
         if changed:
             for position in range(first, end):
-                count += np.int64(B.node[node_at(B, position)].up)
+                count += np.int64(B.states[position] & 1)
                 if count >= limit:
                     break
         else:
@@ -396,10 +299,8 @@ def closest(B: Any, ring: int, key: Any) -> Any:
         least = _ALL
         for position in range(first, end):
             distance = B.ids[position] ^ key
-            if best < 0 or distance < least:
-                node = node_at(B, position)
-                if B.node[node].up == 1:
-                    best, least = node, distance
+            if (best < 0 or distance < least) and B.states[position] & 1 == 1:
+                best, least = node_at(B, position), distance
         # Who shares more bits with the key is closer, so a hit in a range is final.
         if best >= 0 or bits == 0:
             return best

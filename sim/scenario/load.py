@@ -194,17 +194,19 @@ def _sweep_errors(root: Node, scenario: Scenario) -> list[ScenarioError]:
     assert scenario.sweep is not None
     assert isinstance(root.content, dict)
     sweep = scenario.sweep
-    kind = next(iter(root.content["sweep"].content))  # type: ignore[arg-type]
-    place = _place(root, ("sweep", str(kind)))
+    kind = next(kind for kind in ("grid", "zip", "sobol") if hasattr(sweep, kind))
+    place = _place(root, ("sweep", kind))
     assert place is not None
     if kind == "zip" and any(len(values) != sweep.size for _, values in sweep.axes):
         return [place.error("sweep.zip: all lists must have the same length")]
     if sweep.size > MAX_POINTS:
         return [place.error(f"sweep: {sweep.size} points; at most {MAX_POINTS}")]
-    errors = []
+    errors: list[ScenarioError] = []
+    said: set[tuple[Path, Place]] = set()
     for index, ranks in enumerate(sweep.indices()):
-        nodes = [
-            ("sweep", str(kind), path, rank)
+        # The values of a range are drawn: all of them stand where its two ends do.
+        nodes: list[tuple[str | int, ...]] = [
+            ("sweep", kind, path) if kind == "sobol" else ("sweep", kind, path, rank)
             for (path, _), rank in zip(sweep.axes, ranks, strict=True)
         ]
         try:
@@ -214,6 +216,11 @@ def _sweep_errors(root: Node, scenario: Scenario) -> list[ScenarioError]:
         _, findings = validate(plain)
         for path, message in findings:
             where = _swept_place(root, path, paths, nodes) or place
+            if kind == "sobol":
+                # Hundreds of points have one range: the first that is wrong tells.
+                if (path, where) in said:
+                    continue
+                said.add((path, where))
             name = ".".join(str(step) for step in path)
             errors.append(where.error(f"point {index}: {name}: {message}"))
     return errors

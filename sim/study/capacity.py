@@ -394,7 +394,9 @@ def _trial_rows(capacity: Capacity) -> Iterator[dict[str, Any]]:
 def _station_rows(capacity: Capacity) -> Iterator[dict[str, Any]]:
     for trial in capacity.trials:
         for load in trial.loads:
-            yield {"setting": trial.setting, "amount": trial.amount, **asdict(load)}
+            row = {"setting": trial.setting, "amount": trial.amount, **asdict(load)}
+            row["by_region"] = [{"region": r, "sustained_ppm": ppm} for r, ppm in load.by_region]
+            yield row
 
 
 def _forecast_row(each: Forecast) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """How near each class of stations is to saturation, and where its busiest station stands.
 
-Owns: sustained utilisation by class, the space in blocks as one class more, which class is the
-bottleneck. Must not know: why a run was made.
+Owns: sustained utilisation by class, which class is the bottleneck. Must not know: why a run was
+made. Beside the table `stations` there are classes that follow from the chain: the space in blocks,
+and what every validator spends on the transactions of others (checking signatures, links of the
+dissemination lane). These are the same for all validators, so none is the busiest.
 
 Utilisation is work handed in over what all servers can do, so a station that cannot keep up may
 show more than 100 %. Sustained: the mean after the warm-up, of the busiest station; a second at
@@ -15,10 +17,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from sim.engine.genesis import validator_regions
+from sim.engine.genesis import Census, stakes, validator_regions
+from sim.engine.plane_parameters import network_tables, plane_parameters
 from sim.record.runs import Run
 from sim.scenario.model import Scenario
 from sim.study.figures import servers
+from sim.world.chance import Chance
+from sim.world.crypto.costs import load_costs
 
 WARM_UP_SHARE = 0.2
 """Share of a run that is left out: caches fill, queues settle (Law, "Simulation Modeling and
@@ -43,6 +48,8 @@ class ClassLoad:
     peak_ppm: int
     node: int
     region: str
+    by_region: tuple[tuple[str, int], ...] = ()
+    """Sustained utilisation of the busiest station of each region, in millionths."""
 
     @property
     def name(self) -> str:
@@ -51,7 +58,11 @@ class ClassLoad:
     @property
     def where(self) -> str:
         """Where the busiest station stands, in words."""
-        return "the chain" if self.node < 0 else f"validator {self.node} ({self.region})"
+        if self.station == "block":
+            return "the chain"
+        if self.node < 0:
+            return "every validator"
+        return f"validator {self.node} ({self.region})"
 
 
 def class_loads(
@@ -87,16 +98,27 @@ def class_loads(
                 int(group["busy_ns"].to_numpy().max()) * _MILLIONTHS // (capacity * _SECOND_NS),
                 node,
                 regions[node],
+                _by_region(each, regions, whole),
             )
         )
-    found += _block_loads(run, scenario, point, replicate, first * _SECOND_NS)
+    found += _chain_loads(run, scenario, point, replicate, first * _SECOND_NS)
     return sorted(found, key=lambda load: (-load.sustained_ppm, load.station, load.lane))
 
 
-def _block_loads(
+def _by_region(
+    each: pl.DataFrame, regions: Sequence[str], whole: int
+) -> tuple[tuple[str, int], ...]:
+    top: dict[str, int] = {}
+    for node, busy in each.select("station", "busy_ns").iter_rows():
+        share = int(busy) * _MILLIONTHS // whole
+        top[regions[node]] = max(share, top.get(regions[node], 0))
+    return tuple(sorted(top.items()))
+
+
+def _chain_loads(
     run: Run, scenario: Scenario, point: int, replicate: int, after_ns: int
 ) -> list[ClassLoad]:
-    """Return how full committed blocks were of transactions and of references to batches.
+    """Return what committed blocks say: how full they were, what their transactions cost everybody.
 
     Blocks of an epoch's tail are empty by rule and left out, as are those of the warm-up.
     """
@@ -105,10 +127,11 @@ def _block_loads(
     blocks = (
         run.table("blocks", point=point, replicate=replicate)
         .filter(pl.col("status") == "committed", pl.col("proposed_ns") >= after_ns)
-        .select("transactions", "batches")
+        .select("proposed_ns", "transactions", "batches", "payload_bytes")
+        .sort("proposed_ns")
         .collect()
     )
-    if blocks.is_empty():
+    if blocks.height < 2 or not int(blocks["transactions"].sum()):
         return []
     limits = {
         "transactions": scenario.consensus.max_block_transactions,
@@ -120,7 +143,41 @@ def _block_loads(
         mean = int(blocks[lane].sum()) * _MILLIONTHS // whole
         peak = int(blocks[lane].to_numpy().max()) * _MILLIONTHS // limit
         loads.append(ClassLoad("block", lane, mean, mean, peak, -1, ""))
-    return loads
+    # What the first block holds was checked before the stretch between first and last began.
+    stretch_ns = int(blocks["proposed_ns"][-1] - blocks["proposed_ns"][0])
+    return loads + _dissemination_loads(blocks[1:], scenario, stretch_ns)
+
+
+def _dissemination_loads(
+    blocks: pl.DataFrame, scenario: Scenario, stretch_ns: int
+) -> list[ClassLoad]:
+    """Return the load of checking all transactions, and of carrying them to every validator.
+
+    A batch keeps all workers until its last signature, half a round more than its own on average;
+    each batch is sent once for every validator but its gateway, whatever the tree.
+    """
+    chance = Chance(scenario.seed, 0)
+    census = Census(validator_regions(scenario), stakes(scenario.validators, chance), (), chance)
+    costs = load_costs(scenario.crypto.costs, scenario.crypto.suite)
+    parameters = plane_parameters(scenario, network_tables(scenario), census, costs)
+    assert parameters is not None
+    lane = parameters.dissemination
+    count, batches, size = (
+        int(blocks[name].sum()) for name in ("transactions", "batches", "payload_bytes")
+    )
+    rounds = count / lane.workers + batches * (lane.workers - 1) / (2 * lane.workers)
+    nodes = len(validator_regions(scenario))
+    others = (nodes - 1) / nodes
+    shares = {
+        ("cpu", "agents"): rounds * lane.verify_ns / stretch_ns,
+        ("uplink", "batches"): size * 8 * others * _SECOND_NS / lane.uplink_bps / stretch_ns,
+        ("downlink", "batches"): size * 8 * others * _SECOND_NS / lane.downlink_bps / stretch_ns,
+    }
+    found = []
+    for (station, name), share in shares.items():
+        ppm = round(share * _MILLIONTHS)
+        found.append(ClassLoad(station, name, ppm, ppm, ppm, -1, ""))
+    return found
 
 
 def bottleneck(loads: Sequence[ClassLoad]) -> ClassLoad | None:

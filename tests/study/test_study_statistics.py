@@ -10,6 +10,7 @@ import pytest
 
 from sim.record.runs import RunError, open_run
 from sim.scenario.load import load_scenario
+from sim.scenario.sweep import sobol_design
 from sim.scenario.until import Until
 from sim.study.statistics.censored import survival, survival_of, transaction_times
 from sim.study.statistics.intervals import (
@@ -20,11 +21,8 @@ from sim.study.statistics.intervals import (
     quantile_ranks,
 )
 from sim.study.statistics.sensitivity import (
-    Range,
-    sobol_design,
     sobol_indices,
     sobol_of,
-    sobol_sweep,
 )
 from sim.study.statistics.steady import (
     NoSteadyState,
@@ -283,7 +281,7 @@ def ishigami(points: np.ndarray) -> np.ndarray:
 def test_sobol_indices_of_the_ishigami_function() -> None:
     # Ishigami and Homma (1990), a = 7, b = 0.1: first 0.3139, 0.4424, 0; total 0.5576, 0.4424,
     # 0.2437.
-    design = sobol_design(3, 1024, Chance(1, 0))
+    design = sobol_design(3, 1024, 1)
     assert design.shape == (1024 * 5, 3)
     found = sobol_indices(ishigami(design), ["x", "y", "z"], chance=Chance(1, 0))
     assert [row.first.estimate for row in found] == pytest.approx([0.3139, 0.4424, 0], abs=0.03)
@@ -296,18 +294,18 @@ def test_sobol_indices_of_the_ishigami_function() -> None:
     assert again == found
     assert sin(0) == 0
     with pytest.raises(ValueError, match="power of two"):
-        sobol_design(3, 100, Chance(1, 0))
+        sobol_design(3, 100, 1)
     with pytest.raises(ValueError, match="no setting matters"):
         sobol_indices(np.ones(40), ["x", "y", "z"], chance=Chance(1, 0))
 
 
 @pytest.mark.slow
 def test_a_setting_that_matters_is_told_from_one_that_does_not(tmp_path: Path) -> None:
-    ranges = [
-        Range("consensus.min_block_interval", 20, 120, "ms"),
-        Range("consensus.store_blocks", 1000, 2000, whole=True),
-    ]
-    swept = sobol_sweep(study(tmp_path, record={"detail": "rounds"}), ranges, 4)
+    ranges = {
+        "consensus.min_block_interval": ["20 ms", "120 ms"],
+        "consensus.store_blocks": [1000, 2000],
+    }
+    swept = study(tmp_path, record={"detail": "rounds"}, sweep={"base": 4, "sobol": ranges})
     assert len(swept.points()) == 4 * 4
     run = open_run(run_study(swept, tmp_path / "out", workers=Workers(count=0)).path)
     matters, idle = sobol_of(run, "blocks_committed")

@@ -1,50 +1,23 @@
 """Which settings matter: Sobol indices of a metric over ranges of settings.
 
-Owns: the points that a sweep has to run for that (Saltelli's design on scrambled Sobol points), and
-the indices with their intervals. Must not know: how points are run; `sobol_sweep` makes a scenario
-that any study can run, `sobol_of` reads what it came to.
+Owns: the indices with their intervals. Must not know: how points are drawn (`sweep: {sobol: ...}`
+of the scenario does that) or run; `sobol_of` reads what a study came to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sim.record.runs import Run, RunError
-from sim.scenario.model import Scenario
-from sim.scenario.sweep import Zip
+from sim.scenario.load import load_scenario
+from sim.scenario.sweep import Sobol
 from sim.study.overview import metric_of, results_of
 from sim.study.statistics.intervals import F64, Interval, checked
 from sim.world.chance import Chance
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A setting and the values that it may take, all equally likely between the two ends.
-
-    `unit` follows the number in the scenario's YAML (`ms`, `%`); `whole` rounds to integers.
-    """
-
-    path: str
-    low: float
-    high: float
-    unit: str = ""
-    whole: bool = False
-
-    def value(self, share: float) -> str | int | Decimal:
-        """Return the YAML value at a share of the way from the low to the high end."""
-        amount = self.low + share * (self.high - self.low)
-        if self.whole:
-            # Each integer from low to high has the same share of the way.
-            number = int(self.low + share * (self.high - self.low + 1))
-            amount = min(int(self.high), number)
-            return f"{int(amount)} {self.unit}" if self.unit else int(amount)
-        exact = Decimal(f"{amount:.6f}")
-        return f"{exact} {self.unit}" if self.unit else exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +33,6 @@ class Sensitivity:
     total: Interval
 
 
-def sobol_design(settings: int, base: int, chance: Chance) -> F64:
-    """Return base x (settings + 2) points in the unit cube, block by block: A, B, then A with the
-    i-th column of B for each i.
-
-    `base` is a power of two, for which Sobol points are balanced; ValueError otherwise. Source:
-    Saltelli et al., "Variance based sensitivity analysis of model output", Comput. Phys. Commun.
-    181 (2010); Owen, "Scrambling Sobol' and Niederreiter-Xing points", J. Complexity 14 (1998).
-    """
-    from scipy.stats import qmc
-
-    if settings < 1 or base < 2 or base & (base - 1):
-        raise ValueError(f"a design takes settings and a power of two of base points: {base}")
-    stream = chance.stream("study/sobol")
-    points = qmc.Sobol(2 * settings, scramble=True, rng=stream).random(base)
-    a, b = points[:, :settings], points[:, settings:]
-    blocks = [a, b]
-    for index in range(settings):
-        mixed = a.copy()
-        mixed[:, index] = b[:, index]
-        blocks.append(mixed)
-    return np.concatenate(blocks)
-
-
 def sobol_indices(
     values: ArrayLike,
     paths: Sequence[str],
@@ -91,7 +41,7 @@ def sobol_indices(
     confidence: float = 0.95,
     resamples: int = 999,
 ) -> list[Sensitivity]:
-    """Return the indices from the metric at each point of `sobol_design`, in its order.
+    """Return the indices from the metric at each point of a Sobol sweep, in its order.
 
     Estimators of `scipy.stats.sobol_indices` (Saltelli 2010); bootstrap intervals (percentiles)
     over base points.
@@ -135,32 +85,16 @@ def _estimates(blocks: F64) -> F64:
     return np.array([found.first_order, found.total_order], dtype=np.float64)
 
 
-def sobol_sweep(scenario: Scenario, ranges: Sequence[Range], base: int) -> Scenario:
-    """Return `scenario` with a sweep over the design: base x (settings + 2) points.
-
-    The design is drawn by the scenario's seed, so the same call gives the same points. Run it with
-    `sim.run_study`. Raises ValueError where it has a sweep already, or a range is empty.
-    """
-    if scenario.sweep is not None:
-        raise ValueError("the scenario has a sweep already")
-    if not ranges or not all(each.low < each.high for each in ranges):
-        raise ValueError("a range goes from a low to a higher value")
-    design = sobol_design(len(ranges), base, Chance(scenario.seed, 0))
-    axes = tuple(
-        (each.path, tuple(each.value(float(share)) for share in design[:, index]))
-        for index, each in enumerate(ranges)
-    )
-    swept = replace(scenario, sweep=Zip(zip=axes))
-    swept.points()  # raises ValueError where some point is no valid scenario
-    return swept
-
-
 def sobol_of(run: Run, metric: str, confidence: float = 0.95) -> list[Sensitivity]:
-    """Return the indices of a metric from a study of `sobol_sweep`: means over replicates.
+    """Return the indices of a metric from a study with `sweep: {sobol: ...}`: means of replicates.
 
-    Raises RunError where a point has no value: the design is whole or nothing.
+    Raises RunError where the study has another sweep, and where a point has no value: the design
+    is whole or nothing.
     """
     name = metric_of(metric).name
+    swept = load_scenario(run.path / "scenario.yaml").sweep
+    if not isinstance(swept, Sobol):
+        raise RunError(f"{run.path.name}: no `sweep: {{sobol: ...}}`, so it has no indices")
     results = results_of(run)
     settings: Sequence[Mapping[str, str]] = [dict(point) for point in run.settings]
     means = []

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from sim.cli import fuzz_commands
 from sim.cli.outcome import guarded
 
 app = typer.Typer(
@@ -432,6 +433,9 @@ def targets(
     from sim.cli.targets import measure_targets
 
     return measure_targets(scenario, run, skip_agents, out)
+
+
+fuzz_commands.register(app)
 
 
 @app.command("compile", epilog="Example: creto-sim compile")

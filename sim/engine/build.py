@@ -31,9 +31,11 @@ from sim.engine.stations import StationMeter
 from sim.engine.tap import Tap
 from sim.engine.transport import Transport
 from sim.engine.witness import Witness
+from sim.monitor.punishment import Terms
 from sim.monitor.watch import Watch
 from sim.protocol.events import OperationSubmitted, Restarted
 from sim.protocol.ledger import Account, Ledger
+from sim.protocol.messages import Proposal
 from sim.protocol.types import Operation
 from sim.protocol.validator import Validator
 from sim.record.recorder import Sink
@@ -104,12 +106,16 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         signature_bytes=SIGNATURE_BYTES,
         first_commit=payload.commit,
     )
+    within_ns, after_ns = _liveness_bound_ns(scenario)
     watch = Watch(
         honest=setting.honest,
         validators=len(nodes),
         block_of=observer.block_of,
         epoch_of=observer.epoch_of,
-        commit_within_ns=_liveness_bound_ns(scenario),
+        commit_within_ns=within_ns,
+        start_ns=after_ns,
+        terms=Terms(scenario.ledger.unbonding_epochs, scenario.consensus.max_block_evidence),
+        cap_ppm=scenario.weights.cap_ppm,
     )
     meter = Meter(recorder, setting.tables.regions)
     driver = _driver(setting, payload, observer, watch, meter, Links(rules, regions))
@@ -191,8 +197,9 @@ def _driver(
         ),
         signature_bytes=SIGNATURE_BYTES,
         witness=Witness(watch, observer),
-        proposed=observer.proposed,
+        proposed=_proposed(watch, observer),
         stated=watch.stated,
+        heard=watch.heard,
         corrupted=_both_told(watch.corrupted, observer.corrupted),
     )
     driver.transport = Transport(
@@ -229,6 +236,14 @@ def _statements(scenario: Scenario, identities: int) -> int:
     return 2 * identities * (blocks + scenario.consensus.store_blocks)
 
 
+def _proposed(watch: Watch, observer: Observer) -> Callable[[Proposal, int, int], None]:
+    def proposed(proposal: Proposal, now_ns: int, size_bytes: int) -> None:
+        observer.proposed(proposal, now_ns, size_bytes)
+        watch.proposed(proposal.block, now_ns)
+
+    return proposed
+
+
 def _both_told(*listeners: Callable[[int], None]) -> Callable[[int], None]:
     def tell(node: int) -> None:
         for listener in listeners:
@@ -248,12 +263,12 @@ def _horizon(touched: list[int]) -> Callable[[int], int]:
     return horizon
 
 
-def _liveness_bound_ns(scenario: Scenario) -> int | None:
-    """Return the bound that the scenario states for commits, if it states one."""
+def _liveness_bound_ns(scenario: Scenario) -> tuple[int | None, int]:
+    """Return the bound that the scenario states for commits, if it does, and from when on."""
     for check in scenario.expect:
         if isinstance(check, Liveness):
-            return check.liveness.commit_within_ns
-    return None
+            return check.liveness.commit_within_ns, check.liveness.after_ns or 0
+    return None, 0
 
 
 def _ledger(scenario: Scenario, genesis: list[int], identities: int) -> Ledger:

@@ -55,8 +55,9 @@ class Driver(Addressee):
 
     `witness` sees every observation in order, `proposed(proposal, now_ns, size_bytes)` every
     proposal as it leaves, `stated(node, now_ns, message)` every message that a validator signs,
-    before it is signed, `corrupted(node)` whom an adversary takes
-    over in the course of the run.
+    before it is signed, `heard(node, now_ns, message)` every message of a doubtful sender that is
+    about to reach a core and verifies, `corrupted(node)` whom an adversary takes over in the
+    course of the run.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Driver(Addressee):
         witness: Witness,
         proposed: Callable[[Proposal, int, int], None],
         stated: Callable[[int, int, Message], None],
+        heard: Callable[[int, int, Message], None],
         corrupted: Callable[[int], None],
     ) -> None:
         self.env = env
@@ -81,6 +83,7 @@ class Driver(Addressee):
         self._witness = witness
         self.proposed = proposed
         self.stated = stated
+        self.heard = heard
         self.corrupted = corrupted
         self.transport: Transport
         self._actions: dict[type, Callable[[Node, Any], None]] = {
@@ -122,6 +125,8 @@ class Driver(Addressee):
         doubted = verified and self.edge.doubts(sender)
         if doubted and sender != node.id:
             verified = self.edge.verify(sender, message)
+            if verified:
+                self.heard(node.id, self.agenda.now_ns, message)
         event: Event
         if type(message) is BlocksResponse:
             event = BlocksReceived(sender, message, verified)

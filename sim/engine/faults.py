@@ -70,6 +70,7 @@ class Timetable:
         self._record = record
         self._healed = healed
         self._crashes = [0] * len(nodes)
+        self._forgot = [False] * len(nodes)
         self._slow: dict[int, list[int]] = {}
         self._throttled: dict[int, list[int]] = {}
         self._rates = [node.links[0].bits_per_s for node in nodes]
@@ -117,8 +118,11 @@ class Timetable:
         victim = self.nodes[node]
         if amnesia:
             victim.persisted = None
+            self._forgot[node] = True
         if self._crashes[node]:
             return
+        # Whichever of overlapping crashes ends last: what one of them has wiped stays wiped.
+        amnesia, self._forgot[node] = self._forgot[node], False
         victim.up = True
         if self._plane is not None:
             self._plane.gateway(node, True, self.env.now)

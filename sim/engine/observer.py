@@ -137,6 +137,10 @@ class Observer:
         """Return what an epoch pinned; None before anyone entered it."""
         return self._epochs.get(epoch)
 
+    def epochs(self) -> tuple[EpochParameters, ...]:
+        """Return what the epochs pinned that are still known, in order."""
+        return tuple(self._epochs.values())
+
     def submitted(self, operation: Operation, now_ns: int) -> None:
         """Note a validator operation as its operator hands it in."""
         self._row(

@@ -65,6 +65,7 @@ class World:
         if self.transport.tap is not None:
             self.transport.tap.finish(now_ns)
         self.observer.finish()
+        self.watch.ended(now_ns, [node.validator.chain for node in self.nodes])
         return self.watch.finish(now_ns)
 
     def _balance(self, now_ns: int) -> None:
@@ -98,6 +99,8 @@ class World:
         self.stations.close_second(now_ns)
         self.observer.close_second(now_ns)
         self._balance(now_ns)
+        for node in self.nodes:
+            self.watch.stands(node.id, now_ns, node.validator.chain)
         self._forget_states()
 
     def _forget_states(self) -> None:

@@ -15,8 +15,9 @@ from sim.protocol.effects import Committed
 class Liveness(Monitor):
     """New heights are committed within a bound.
 
-    The clock starts with the run and anew at each heal and at each first commit of a new height by
-    an honest validator. Time under a fault counts: a heal forgives what went before it.
+    The clock starts with the run, or at `start_ns`, and anew at each heal and at each first commit
+    of a new height by an honest validator. Time under a fault counts: a heal forgives what went
+    before it.
     """
 
     name = "liveness"
@@ -24,7 +25,7 @@ class Liveness(Monitor):
     def __init__(self, commit_within_ns: int, start_ns: int = 0) -> None:
         super().__init__()
         self._bound_ns = commit_within_ns
-        self._since_ns = start_ns
+        self._start_ns = self._since_ns = start_ns
         self._height = 0
 
     def handlers(self) -> Mapping[type, Handler]:
@@ -32,14 +33,14 @@ class Liveness(Monitor):
 
     def healed(self, now_ns: int) -> None:
         """Start the clock anew: the last fault or attack has just ended."""
-        self._since_ns = now_ns
+        self._since_ns = max(now_ns, self._start_ns)
 
     def _committed(self, node: int, now_ns: int, seen: Committed) -> None:
         if seen.height <= self._height:
             return
         self._height = seen.height
         self._judge(node, now_ns)
-        self._since_ns = now_ns
+        self._since_ns = max(now_ns, self._start_ns)
 
     def finish(self, now_ns: int) -> None:
         self._judge(NOBODY, now_ns)

@@ -177,12 +177,16 @@ class LedgerEquality(Monitor):
 
 
 class PinnedParameters(Monitor):
-    """All honest validators derive the same parameters for an epoch."""
+    """All honest validators derive the same parameters for an epoch.
+
+    Different roots are conflicting commits: once `agreement` has said so, they are its matter.
+    """
 
     name = "pinned_parameters"
 
-    def __init__(self) -> None:
+    def __init__(self, agreement: Agreement) -> None:
         super().__init__()
+        self._agreement = agreement
         self._of: dict[int, tuple[EpochChanged, int, int]] = {}
 
     def handlers(self) -> Mapping[type, Handler]:
@@ -195,6 +199,8 @@ class PinnedParameters(Monitor):
             if len(self._of) > KEEP:
                 del self._of[next(iter(self._of))]
         elif known[0] != seen:
+            if seen.root != known[0].root and self._agreement.violation is not None:
+                return
             mine, theirs = seen._asdict(), known[0]._asdict()
             names = [name for name in mine if mine[name] != theirs[name]]
             self._fire(
@@ -315,7 +321,8 @@ class Accountability(Monitor):
 
     def __init__(self, honest: int, agreement: Agreement) -> None:
         super().__init__()
-        self._honest = honest
+        self.honest = honest
+        """Bitmap of who has to answer for what it signs."""
         self._agreement = agreement
         self._convicted = 0
 
@@ -324,11 +331,11 @@ class Accountability(Monitor):
 
     def corrupted(self, node: int) -> None:
         """Take a validator for dishonest from now on."""
-        self._honest &= ~(1 << node)
+        self.honest &= ~(1 << node)
 
     def _accused(self, node: int, now_ns: int, seen: Accused) -> None:
         offender = seen.evidence.offender
-        if self._honest >> offender & 1 and not self._convicted >> offender & 1:
+        if self.honest >> offender & 1 and not self._convicted >> offender & 1:
             evidence = seen.evidence
             self._fire(
                 node,

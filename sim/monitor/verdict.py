@@ -150,11 +150,15 @@ def _safety(check: Safety, violations: Sequence[Violation], complete: bool) -> L
 
 def _liveness(check: Liveness, violations: Sequence[Violation], complete: bool) -> Line:
     words = f"a commit within {DURATION.format(check.liveness.commit_within_ns)}"
+    start = "the start"
+    if check.liveness.after_ns:
+        start = DURATION.format(check.liveness.after_ns)
+        words += f" after {start}"
     for violation in violations:
         if violation.monitor == LivenessMonitor.name:
             return Line(words, "violated", str(violation))
     if complete:
-        return Line(words, "met", "never longer, from the start and from the last heal")
+        return Line(words, "met", f"never longer, from {start} and from the last heal")
     return Line(words, "inconclusive", "never longer so far")
 
 

@@ -5,11 +5,14 @@ Owns: which monitors run and which validators they believe. Must not know: SimPy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sim.monitor.base import KEEP, Handler, Monitor, Violation
+from sim.monitor.branches import ConflictNoticed, ForkChoice, Reconciliation
+from sim.monitor.pinned import QuorumOverlap, WeightCap
 from sim.monitor.progress import Liveness, NoLostMessage, NoLostRegistration, SupplyConservation
+from sim.monitor.punishment import Conviction, EvidenceProposed, Jail, Terms
 from sim.monitor.safety import (
     Accountability,
     Agreement,
@@ -22,8 +25,10 @@ from sim.monitor.safety import (
     Validity,
 )
 from sim.monitor.votes import VoteSafety
+from sim.protocol.chain import Chain
 from sim.protocol.effects import Committed, Observation
-from sim.protocol.messages import Message
+from sim.protocol.messages import Message, VoteMessage
+from sim.protocol.types import Block, EpochParameters
 
 
 class Watch:
@@ -31,7 +36,9 @@ class Watch:
 
     `honest`: bitmap of the validators that no adversary owns.
     `block_of` and `epoch_of` give what an id stands for, None once forgotten; without them commits
-    are not judged by content. `commit_within_ns`: None where liveness isn't asked for.
+    are not judged by content. `commit_within_ns`: None where liveness isn't asked for. `terms`:
+    what the ledger says of offences, None where their consequences aren't asked for; `cap_ppm`:
+    the most that a validator may weigh.
     """
 
     def __init__(
@@ -43,29 +50,50 @@ class Watch:
         epoch_of: EpochOf | None = None,
         commit_within_ns: int | None = None,
         start_ns: int = 0,
+        terms: Terms | None = None,
+        cap_ppm: int = 1_000_000,
     ) -> None:
         agreement = Agreement(epoch_of)
         self._monotonicity = CommitMonotonicity(validators, block_of)
         self._accountability = Accountability(honest, agreement)
-        self._votes = VoteSafety(honest, validators, block_of, epoch_of)
+        pinned = None if epoch_of is None else _while_agreed(agreement, epoch_of)
+        self._votes = VoteSafety(honest, validators, block_of, pinned)
         self._no_lost_message = NoLostMessage()
         self._no_lost_registration = NoLostRegistration()
         self._supply = SupplyConservation()
+        self._overlap = QuorumOverlap()
+        self._cap = WeightCap(cap_ppm)
+        self._fork_choice = ForkChoice()
+        self._noticed = ConflictNoticed(agreement)
+        self._reconciliation: Reconciliation | None = None
+        self._conviction: Conviction | None = None
+        self._evidence: EvidenceProposed | None = None
         self._liveness = None if commit_within_ns is None else Liveness(commit_within_ns, start_ns)
         self.monitors: list[Monitor] = [
             agreement,
             CertificateUniqueness(),
             self._monotonicity,
             LedgerEquality(),
-            PinnedParameters(),
+            PinnedParameters(agreement),
             self._accountability,
             self._votes,
             self._no_lost_message,
             self._no_lost_registration,
             self._supply,
+            self._overlap,
+            self._cap,
+            self._fork_choice,
+            self._noticed,
         ]
         if block_of is not None and epoch_of is not None:
-            self.monitors.append(Validity(block_of, epoch_of))
+            self._reconciliation = Reconciliation(block_of)
+            self.monitors += [Validity(block_of, epoch_of), self._reconciliation]
+            if terms is not None:
+                self._evidence = EvidenceProposed(validators, block_of, terms)
+                self._conviction = Conviction(validators, agreement, epoch_of)
+                self.monitors += [self._evidence, Jail(block_of, pinned or epoch_of, terms)]
+                if honest != (1 << validators) - 1:
+                    self.monitors.append(self._conviction)
         if self._liveness is not None:
             self.monitors.append(self._liveness)
         self._believed = _routes(self.monitors)
@@ -102,6 +130,9 @@ class Watch:
         dishonest one, though its commits still count.
         """
         self._monotonicity.restarted(node)
+        if self._evidence is not None and self._conviction is not None:
+            self._evidence.restarted(node)
+            self._conviction.restarted(node)
         if amnesia:
             self._accountability.corrupted(node)
             self._votes.corrupted(node)
@@ -116,6 +147,34 @@ class Watch:
         """The last fault or attack ended: the clock of liveness starts anew."""
         if self._liveness is not None:
             self._liveness.healed(now_ns)
+
+    def heard(self, node: int, now_ns: int, message: Message) -> None:
+        """Show a message, its signatures verified, that somebody doubtful got through to `node`."""
+        if self._conviction is not None and self._believes(node) and type(message) is VoteMessage:
+            self._conviction.voted(node, now_ns, message.vote)
+
+    def proposed(self, block: Block, now_ns: int) -> None:
+        """Show a block as its proposer first sends it."""
+        if self._evidence is not None and self._believes(block.proposer):
+            self._evidence.proposed(block, now_ns)
+
+    def stands(self, node: int, now_ns: int, chain: Chain) -> None:
+        """Show where a validator stands: its block tree, and what it judges certificates by."""
+        if self._believes(node):
+            self._overlap.judges_by(node, now_ns, chain.epoch)
+            self._cap.judges_by(node, now_ns, chain.epoch)
+            self._fork_choice.follows(node, now_ns, chain.tree)
+
+    def ended(self, now_ns: int, chains: Sequence[Chain]) -> None:
+        """Show the chains of all validators at the end, by identity."""
+        trees = [(i, chain.tree) for i, chain in enumerate(chains) if self._believes(i)]
+        self._noticed.ended_on(now_ns, trees)
+        if self._reconciliation is not None:
+            for node, tree in trees:
+                self._reconciliation.ended_on(now_ns, node, tree)
+
+    def _believes(self, node: int) -> bool:
+        return self._of[node] is self._believed
 
     def conserve(
         self,
@@ -146,6 +205,11 @@ class Watch:
         self._supply.supply(now_ns, node, minted=minted, held=held)
 
     @property
+    def accountable(self) -> int:
+        """Bitmap of who has to answer for what it signs: nobody owns it, it kept its memory."""
+        return self._accountability.honest
+
+    @property
     def lost_messages(self) -> int | None:
         """Messages without an account at the last `conserve`; None before the first."""
         return self._no_lost_message.lost
@@ -156,6 +220,15 @@ class Watch:
             monitor.finish(now_ns)
         found = [m.violation for m in self.monitors if m.violation is not None]
         return tuple(sorted(found, key=lambda v: (v.time_ns, v.monitor)))
+
+
+def _while_agreed(agreement: Agreement, epoch_of: EpochOf) -> EpochOf:
+    """Answer while there is one answer: conflicting roots pin two sets of parameters."""
+
+    def pinned(epoch: int) -> EpochParameters | None:
+        return epoch_of(epoch) if agreement.violation is None else None
+
+    return pinned
 
 
 def _routes(monitors: list[Monitor]) -> dict[type, tuple[Handler, ...]]:

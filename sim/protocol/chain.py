@@ -208,11 +208,11 @@ class Chain:
         base = self.tree.get(proof.root.parent)
         parent = known.root.parent if base is None else base.id
         out.append(Forked("finality", parent, (known.root.id, proof.root.id)))
-        sides = []
-        for root, path, qc in (known, proof):
-            above = (root, *path)
-            sides.append([(above[-2], above[-1].justify), (above[-1], qc)])
-        self.conflict = (sides[0], sides[1])
+        ours = (*self.tree.path(known.root.id, table.root_height, 1 << 30), *known.path)
+        self.conflict = (
+            _certified(ours, known.qc),
+            _certified((proof.root, *proof.path), proof.qc),
+        )
         self.halted = True
         return None
 
@@ -288,3 +288,8 @@ class Chain:
         if self._finalize(proof.root.id, out):
             self._close(proof)
         return None
+
+
+def _certified(chain: tuple[Block, ...], qc: QC) -> list[Certified]:
+    """Pair each block of an unbroken chain with its certificate; `qc` is the last one's."""
+    return list(zip(chain, (*(block.justify for block in chain[1:]), qc), strict=True))

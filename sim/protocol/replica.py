@@ -124,6 +124,8 @@ class Replica:
         reason = chain.check(qc)
         if reason is not None:
             out.append(Rejected(sender, "certificate", reason))
+            if reason == "not_the_root":
+                self._show_proof(sender, out)
             return False
         old = chain.epoch
         if formed:
@@ -318,9 +320,17 @@ class Replica:
             self.sync.depth = 2 * self.sync.depth + 1
             self.sync.ask(sender, wanted, chain, self._now_ns, out)
             return
-        proof = chain.proofs.get(self.epoch - 1)
-        if proof is not None and self._may_tell(sender, -1):
-            out.append(Send(sender, EpochProofMessage(proof)))
+        self._show_proof(sender, out)
+
+    def _show_proof(self, peer: ValidatorId, out: list[Effect]) -> None:
+        """Show a peer whose epoch has another root how ours was decided: the proofs contradict.
+
+        Nothing else would tell it where the epoch's quorum needs both sides, and so forms no
+        certificate whose block is missing on one of them.
+        """
+        proof = self.chain.proofs.get(self.epoch - 1)
+        if proof is not None and self._may_tell(peer, -1):
+            out.append(Send(peer, EpochProofMessage(proof)))
 
     def _on_certificate_request(
         self, sender: ValidatorId, request: CertificateRequest, out: list[Effect]

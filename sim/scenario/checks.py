@@ -108,6 +108,8 @@ class LivenessBound:
     __pydantic_config__ = STRICT
     commit_within_ns: Annotated[int, duration("1 ms", "1 d")]
     """Longest time without a commit, counted from the start and from the last heal."""
+    after_ns: Annotated[int, duration("0 s", "365 d")] | None = None
+    """Nothing is asked before this time; left out, the bound holds from the start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

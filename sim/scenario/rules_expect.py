@@ -22,11 +22,20 @@ def _can_be_met(expect: Any, duration: int, agents: Any) -> Iterator[Finding]:
             if check.level.reached is None and check.level.returned is None:
                 yield (*path, "level"), "states neither `reached` nor `returned`"
         elif isinstance(check, Liveness):
-            if check.liveness.commit_within_ns > duration:
-                message = f"is longer than the run, {DURATION.format(duration)}"
-                yield (*path, "liveness", "commit_within"), message
+            yield from _liveness((*path, "liveness"), check, duration)
         elif not isinstance(check, Safety):
             yield from _bounds(path, check, agents)
+
+
+def _liveness(path: tuple[str | int, ...], check: Liveness, duration: int) -> Iterator[Finding]:
+    within, after = check.liveness.commit_within_ns, check.liveness.after_ns or 0
+    if after >= duration:
+        message = f"is not before the end of the run, {DURATION.format(duration)}: asks for nothing"
+        yield (*path, "after"), message
+    elif within > duration - after:
+        left = "" if not after else f" of which {DURATION.format(duration - after)} are left"
+        message = f"is longer than the run, {DURATION.format(duration)}{left}"
+        yield (*path, "commit_within"), message
 
 
 def _bounds(path: tuple[str | int, ...], check: Any, agents: Any) -> Iterator[Finding]:

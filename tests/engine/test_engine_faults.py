@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.worlds import MS, SECOND, Ran, crash, ran
+from tests.engine.worlds import MS, SECOND, Ran, crash, ran, world
 
 SEVEN = {"count": 7}
 HALVES = [{"ids": [0, 1, 2]}, {"ids": [3, 4, 5, 6]}]
@@ -100,6 +100,28 @@ def test_overlapping_crashes_end_with_the_last(tmp_path: Path) -> None:
     times = [row["time_ns"] for row in done.rows("commits", node=6)]
     assert not [t for t in times if SECOND + 100 * MS < t < 4 * SECOND]
     assert [t for t in times if t > 4 * SECOND]
+
+
+def test_amnesia_within_a_crash_is_amnesia_when_the_crash_ends(tmp_path: Path) -> None:
+    """What was wiped stays wiped: what the validator then contradicts it said in good faith."""
+    faults = [
+        crash([2, 3], "500 ms", "1500 ms"),
+        crash([3], "600 ms", "1 s", "amnesia_crash"),
+    ]
+    halted = world(tmp_path, faults=faults)
+    halted.start()
+    halted.advance(2 * SECOND)
+    assert halted.watch.accountable == 0b0111
+
+
+def test_liveness_may_be_asked_for_from_a_time_on(tmp_path: Path) -> None:
+    """A loss of everything for two seconds, which no heal ends: asked for later on, all is well."""
+    cut = {"kind": "drop", "from": {"ids": [3, 4, 5, 6]}, "start": "1 s", "end": "3 s"}
+    network = {"bandwidth": "1 Gbit/s", "rules": [cut]}
+    for after, verdict in ((None, "violated"), ("4500 ms", "met")):
+        live = {"commit_within": "1500 ms"} | ({} if after is None else {"after": after})
+        done = faulty(tmp_path / str(after), network=network, expect=[{"liveness": live}])
+        assert done.verdict == verdict
 
 
 @pytest.mark.parametrize("one_way", [False, True])

@@ -123,7 +123,7 @@ def test_a_clean_run_breaks_nothing() -> None:
     end_ns = clean(chain, watch)
     assert watch.finish(end_ns) == ()
     assert watch.lost_messages == 0
-    assert len(watch.monitors) == 12
+    assert len(watch.monitors) == 17
 
 
 def test_agreement() -> None:
@@ -430,7 +430,8 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in vars(monitor).items()
         if isinstance(value, dict) and name not in ("_next", "_lost", "epochs")
     ]
-    assert [len(store) for store in stores] == [8] * 7
+    sizes = [len(store) for store in stores]
+    assert (max(sizes), sizes.count(8)) == (8, 7)
 
 
 def test_a_violation_becomes_a_row(tmp_path: Path) -> None:

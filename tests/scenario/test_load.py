@@ -196,6 +196,7 @@ def test_each_mistake_is_named(errors_of: Errors, minimal: str, line: str, found
         ("expect=[{metric: block_latency_p99, at_most: 3}]", "--set:1:46: expect.0.at_most: 3 is"),
         ("expect=[{metric: messages_delivered, at_least: 1}]", "--set:1:18: expect.0.metric"),
         ("expect=[{liveness: {commit_within: 2 min}}]", "--set:1:36: expect.0.liveness"),
+        ("expect=[{liveness: {commit_within: 1 s, after: 1 h}}]", "--set:1:48: expect.0.liveness"),
         ("expect=[{level: {}}]", "--set:1:10: expect.0.level: states neither"),
         ("expect=[{safty: held}]", "--set:1:9: expect.0: expected an expectation: one of"),
         ("nothing", "--set:1:1: `nothing` is not `a.b.c=value`"),

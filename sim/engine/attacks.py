@@ -7,7 +7,7 @@ attack does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from simpy.events import URGENT
 
@@ -28,6 +28,7 @@ from sim.world.adversary.delay_proposals import DelayProposals
 from sim.world.adversary.double_vote import DoubleVote
 from sim.world.adversary.equivocate import Equivocate
 from sim.world.adversary.evidence_suppression import EvidenceSuppression
+from sim.world.adversary.forking import Forking
 from sim.world.adversary.invalid_signature_flood import InvalidSignatureFlood
 from sim.world.adversary.lazy_vote import LazyVote
 from sim.world.adversary.level_then_silence import LevelThenSilence
@@ -84,6 +85,7 @@ MAKERS: dict[type[Any], Callable[[Any, Terms], Attack]] = {
     asked.StakeGrinding: lambda a, t: StakeGrinding(t.key, a.tries),
     asked.AdaptiveCorruption: lambda a, t: AdaptiveCorruption(a.budget, a.delay_ns, a.mobile),
     asked.LongRange: lambda a, t: LongRange(t.key, _who(a.victims, t)),
+    asked.Forking: lambda a, t: Forking(),
 }
 """By the settings' type: the attack."""
 
@@ -132,8 +134,8 @@ def attach(
     cores = {node: driver.nodes[node].validator for node in minds}
     joined: dict[int, None] = {}
     for node, engaged in minds.items():
-        core = cores[node]
-        assert isinstance(core, Validator)
+        # A baseline's core has what a mind asks of one: an id, an epoch and a view.
+        core = cast("Validator", cores[node])
         driver.nodes[node].own(Mind(core, tuple(engaged)))
         for engagement in engaged:
             if engagement.place not in joined:

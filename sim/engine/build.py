@@ -8,20 +8,23 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import URGENT
 
 from sim.engine.adversary import Engagement
 from sim.engine.attacks import attach, engagements
+from sim.engine.baselines import CERTIFIED, baseline, electorate_of
 from sim.engine.disturbances import link_rules, timetable
 from sim.engine.driver import Driver
 from sim.engine.faults import Timetable, touches
 from sim.engine.genesis import Census, stakes, validator_regions
+from sim.engine.ledger_rows import LedgerRows
 from sim.engine.lending import Lending
 from sim.engine.loop import Loop
 from sim.engine.meter import Meter
-from sim.engine.node import Node
+from sim.engine.node import Core, Node
 from sim.engine.observer import Observer
 from sim.engine.payload import PlanePayload
 from sim.engine.plane_faults import PlaneFaults
@@ -33,10 +36,11 @@ from sim.engine.transport import Transport
 from sim.engine.witness import Witness
 from sim.monitor.punishment import Terms
 from sim.monitor.watch import Watch
+from sim.protocol.baselines.electorate import Electorate
 from sim.protocol.events import OperationSubmitted, Restarted
 from sim.protocol.ledger import Account, Ledger
 from sim.protocol.messages import Proposal
-from sim.protocol.types import Operation
+from sim.protocol.types import EpochParameters, Operation
 from sim.protocol.validator import Validator
 from sim.record.recorder import Sink
 from sim.scenario.checks import Liveness
@@ -68,7 +72,10 @@ class Setting:
     regions: list[str]
     tables: NetworkTables
     costs: CostModel
-    ledger: Ledger
+    ledger: Ledger | None
+    electorate: Electorate | None
+    first: EpochParameters
+    """What the first epoch pins; a baseline's only one."""
     census: Census
     nodes: list[Node]
     minds: dict[int, list[Engagement]]
@@ -100,23 +107,13 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         payload = PlanePayload(plane, _horizon(touched))
     observer = Observer(
         recorder=recorder,
-        ledger=setting.ledger,
+        books=_books(setting, recorder),
         honest=setting.honest,
         regions=tuple(regions),
         signature_bytes=SIGNATURE_BYTES,
         first_commit=payload.commit,
     )
-    within_ns, after_ns = _liveness_bound_ns(scenario)
-    watch = Watch(
-        honest=setting.honest,
-        validators=len(nodes),
-        block_of=observer.block_of,
-        epoch_of=observer.epoch_of,
-        commit_within_ns=within_ns,
-        start_ns=after_ns,
-        terms=Terms(scenario.ledger.unbonding_epochs, scenario.consensus.max_block_evidence),
-        cap_ppm=scenario.weights.cap_ppm,
-    )
+    watch = _watch(setting, observer)
     meter = Meter(recorder, setting.tables.regions)
     driver = _driver(setting, payload, observer, watch, meter, Links(rules, regions))
     driver.transport.tap = _tap(scenario, recorder)
@@ -137,7 +134,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
             plane_faults.lending.start()
     _schedule_operations(scenario, env, driver, nodes, observer)
     attach(scenario, setting.minds, driver, recorder, watch)
-    observer.epoch(setting.ledger.next_epoch(setting.ledger.genesis_block).parameters, 0)
+    observer.epoch(setting.first, 0)
     return World(
         scenario=scenario,
         env=env,
@@ -157,14 +154,36 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
     )
 
 
+def _watch(setting: Setting, observer: Observer) -> Watch:
+    scenario = setting.scenario
+    within_ns, after_ns = _liveness_bound_ns(scenario)
+    return Watch(
+        honest=setting.honest,
+        validators=len(setting.nodes),
+        block_of=observer.block_of,
+        epoch_of=observer.epoch_of,
+        commit_within_ns=within_ns,
+        start_ns=after_ns,
+        terms=Terms(scenario.ledger.unbonding_epochs, scenario.consensus.max_block_evidence),
+        cap_ppm=scenario.weights.cap_ppm,
+        baseline=setting.electorate is not None,
+        certified=isinstance(scenario.protocol, CERTIFIED),
+    )
+
+
 def _setting(scenario: Scenario, chance: Chance) -> Setting:
     regions = validator_regions(scenario)
     tables = network_tables(scenario)
     genesis = stakes(scenario.validators, chance)
-    ledger = _ledger(scenario, genesis, len(regions))
-    first = ledger.next_epoch(ledger.genesis_block).parameters
+    electorate, ledger = electorate_of(scenario, chance), None
+    if electorate is None:
+        ledger = _ledger(scenario, genesis, len(regions))
+        first = ledger.next_epoch(ledger.genesis_block).parameters
+    else:
+        first = electorate.pinned
     census = Census(regions, genesis, first.weights.weights, chance)
-    nodes = _nodes(scenario, ledger, [tables.index(region) for region in regions])
+    core = _cores(scenario, ledger, electorate)
+    nodes = _nodes(scenario, core, [tables.index(region) for region in regions])
     return Setting(
         scenario=scenario,
         chance=chance,
@@ -173,6 +192,8 @@ def _setting(scenario: Scenario, chance: Chance) -> Setting:
         tables=tables,
         costs=load_costs(scenario.crypto.costs, scenario.crypto.suite),
         ledger=ledger,
+        electorate=electorate,
+        first=first,
         census=census,
         nodes=nodes,
         minds=engagements(scenario, census, chance),
@@ -292,8 +313,22 @@ def _ledger(scenario: Scenario, genesis: list[int], identities: int) -> Ledger:
     return Ledger(ledger_parameters(scenario), funded)
 
 
-def _nodes(scenario: Scenario, ledger: Ledger, regions: list[int]) -> list[Node]:
-    parameters = consensus_parameters(scenario)
+def _cores(
+    scenario: Scenario, ledger: Ledger | None, electorate: Electorate | None
+) -> Callable[[int], Core]:
+    """Return what makes the core of a validator."""
+    if electorate is not None:
+        return partial(baseline, scenario, electorate)
+    assert ledger is not None, "the main protocol has a ledger"
+    return partial(Validator, parameters=consensus_parameters(scenario), ledger=ledger)
+
+
+def _books(setting: Setting, recorder: Sink) -> LedgerRows:
+    fixed = None if setting.electorate is None else setting.first
+    return LedgerRows(recorder, tuple(setting.regions), setting.ledger, fixed)
+
+
+def _nodes(scenario: Scenario, core: Callable[[int], Core], regions: list[int]) -> list[Node]:
     network = scenario.network
 
     lane = network.bandwidth_bits_per_s * network.consensus_share_ppm // 1_000_000
@@ -312,7 +347,7 @@ def _nodes(scenario: Scenario, ledger: Ledger, regions: list[int]) -> list[Node]
         Node(
             index,
             region,
-            Validator(index, parameters, ledger),
+            core(index),
             Cpu(scenario.validators.workers.consensus),
             (link(up=True), link(up=False)),
         )

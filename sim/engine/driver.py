@@ -36,12 +36,11 @@ from sim.protocol.events import (
     TimerFired,
 )
 from sim.protocol.messages import (
+    STATEMENTS,
     BlocksRequest,
     BlocksResponse,
     Message,
     Proposal,
-    TimeoutMessage,
-    VoteMessage,
     wire_size_bytes,
 )
 from sim.world.adversary import Alarm, Corrupted, Edited, Later
@@ -231,7 +230,7 @@ class Driver(Addressee):
         size = self._sizes.get(kind)
         if size is None:
             size = wire_size_bytes(message, self.signature_bytes)
-            if kind is VoteMessage or kind is TimeoutMessage:
+            if kind in STATEMENTS:
                 self._sizes[kind] = size
         return size
 

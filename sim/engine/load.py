@@ -7,6 +7,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sim.protocol.baselines.messages import (
+    BALLOTS,
+    HighQcMessage,
+    NewViewMessage,
+    Prepared,
+    ReproposalMessage,
+    ViewChangeMessage,
+)
 from sim.protocol.messages import (
     BlocksResponse,
     CertificateResponse,
@@ -61,6 +69,19 @@ def load_of(message: Message) -> Load:
     if isinstance(message, BlocksResponse):
         proposers = sum(1 for block in message.blocks if block.signature)
         return Load(proposers, _qc(message.certificate) + _proof(message.proof))
+    return _of_baseline(message)
+
+
+def _of_baseline(message: Message) -> Load:
+    if isinstance(message, (*BALLOTS, NewViewMessage)):
+        return _ONE
+    if isinstance(message, HighQcMessage):
+        return Load(0, _qc(message.justify))
+    if isinstance(message, ReproposalMessage):
+        return Load(2, _qc(message.block.justify) + _qc(message.polka))
+    if isinstance(message, ViewChangeMessage):
+        held: tuple[Prepared, ...] = message.prepared
+        return Load(1 + len(held), sum((_qc(entry.qc) for entry in held), _qc(message.proof)))
     return NO_LOAD
 
 

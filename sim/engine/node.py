@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sim.protocol.chain import Chain
 from sim.protocol.effects import Effect, PersistentState
 from sim.protocol.events import Event
 from sim.protocol.validator import Validator
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
 
 class Core(Protocol):
     """What answers a node's events: a validator, or the mind that has taken its place."""
-
-    @property
-    def chain(self) -> Chain: ...
 
     def handle(self, event: Event, now_ns: int) -> list[Effect]: ...
 
@@ -49,7 +45,7 @@ class Node:
     )
 
     def __init__(
-        self, id_: int, region: int, validator: Validator, cpu: Cpu, links: tuple[Link, Link]
+        self, id_: int, region: int, validator: Core, cpu: Cpu, links: tuple[Link, Link]
     ) -> None:
         self.id = id_
         self.region = region

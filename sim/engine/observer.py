@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from sim.engine.ledger_rows import LedgerRows
 from sim.protocol.effects import (
     Accused,
     Certified,
@@ -26,10 +27,8 @@ from sim.protocol.effects import (
     TimeoutCertified,
     ViewChanged,
 )
-from sim.protocol.ledger import Ledger, LedgerState
 from sim.protocol.messages import Proposal
-from sim.protocol.types import Block, BlockId, EpochParameters, Operation, digest
-from sim.protocol.weighted_voting import effective_cap_ppm
+from sim.protocol.types import Block, BlockId, EpochParameters, Operation
 from sim.record.recorder import Sink
 from sim.record.tables import NO_ID
 
@@ -56,25 +55,19 @@ class _Fate:
     status: str = "pending"
 
 
-def held(state: LedgerState, validator: int) -> tuple[int, int]:
-    """Return a validator's bonded and unbonding stake."""
-    stake = state.books.stake
-    leaving = sum(entry.amount for entry in stake.unbonding if entry.validator == validator)
-    return stake.bonded[validator], leaving
-
-
 class Observer:
     """Write the tables of the validators. `observe` has the driver's signature.
 
-    `honest`: bitmap of validators that no adversary owns. `first_commit(block, now_ns)` is called
-    once a block, at its first commit by an honest validator, in chain order.
+    `books` writes what the ledger makes of it. `honest`: bitmap of validators that no adversary
+    owns. `first_commit(block, now_ns)` is called once a block, at its first commit by an honest
+    validator, in chain order.
     """
 
     def __init__(
         self,
         *,
         recorder: Sink,
-        ledger: Ledger,
+        books: LedgerRows,
         honest: int,
         regions: tuple[str, ...],
         signature_bytes: int,
@@ -82,7 +75,8 @@ class Observer:
     ) -> None:
         self._row = recorder.append_row
         self._recorder = recorder
-        self._ledger = ledger
+        self._books = books
+        self._fixed = books.fixed
         self._honest = honest
         self._regions = regions
         self._signature_bytes = signature_bytes
@@ -109,7 +103,7 @@ class Observer:
         }
         self.keeps_views = recorder.keeps("views")
         self.keeps_commits = recorder.keeps("commits")
-        self.tip = ledger.genesis_block.id
+        self.tip = books.genesis()
         """The highest block that an honest validator has committed."""
         self.blocks_committed = 0
         self.transactions_committed = 0
@@ -135,7 +129,11 @@ class Observer:
 
     def epoch_of(self, epoch: int) -> EpochParameters | None:
         """Return what an epoch pinned; None before anyone entered it."""
-        return self._epochs.get(epoch)
+        return self._fixed or self._epochs.get(epoch)
+
+    def _quorum_of(self, epoch: int) -> int:
+        parameters = self.epoch_of(epoch)
+        return 0 if parameters is None else parameters.quorum
 
     def epochs(self) -> tuple[EpochParameters, ...]:
         """Return what the epochs pinned that are still known, in order."""
@@ -183,7 +181,7 @@ class Observer:
             block=qc.block.hex(),
             signers=signers,
             weight=seen.weight,
-            quorum=self._epochs[qc.epoch].quorum if qc.epoch in self._epochs else 0,
+            quorum=self._quorum_of(qc.epoch),
             size_bytes=signers * self._signature_bytes,
         )
 
@@ -201,7 +199,7 @@ class Observer:
             block=NO_ID,
             signers=len(tc.timeouts),
             weight=seen.weight,
-            quorum=self._epochs[tc.epoch].quorum if tc.epoch in self._epochs else 0,
+            quorum=self._quorum_of(tc.epoch),
             size_bytes=len(tc.timeouts) * self._signature_bytes,
         )
 
@@ -222,7 +220,7 @@ class Observer:
         fate = self._fates.get(seen.block)
         if fate is None:
             return
-        epoch = self._epochs.get(seen.epoch)
+        epoch = self.epoch_of(seen.epoch)
         if fate.committed_ns < 0:
             fate.committed_ns = now_ns
             fate.status = "committed"
@@ -242,38 +240,7 @@ class Observer:
         region = self._regions[block.proposer]
         self._recorder.latency("block", region, region, now_ns, now_ns - fate.proposed_ns)
         self._first_commit(block, now_ns)
-        before = self._ledger.state(block.parent)
-        after = self._ledger.state(block.id)
-        for evidence in block.evidence:
-            offender = evidence.offender
-            lost = sum(held(before, offender)) - sum(held(after, offender))
-            self._row(
-                "evidence",
-                time_ns=now_ns,
-                node=block.proposer,
-                event="punished",
-                kind=evidence.kind,
-                offender=offender,
-                epoch=evidence.epoch,
-                view=evidence.view,
-                height=block.height,
-                slashed=max(0, lost),
-            )
-        for operation in block.operations:
-            applied = (
-                after.books.nonces[operation.validator] > before.books.nonces[operation.validator]
-            )
-            self._row(
-                "operations",
-                time_ns=now_ns,
-                validator=operation.validator,
-                kind=operation.kind,
-                amount=operation.amount,
-                nonce=operation.nonce,
-                event="applied" if applied else "refused",
-                height=block.height,
-                reason="" if applied else "no_effect",
-            )
+        self._books.block(block, now_ns)
 
     def _settle(self) -> None:
         """Write and forget blocks far enough below the highest commit."""
@@ -333,49 +300,14 @@ class Observer:
         self._epochs[parameters.epoch] = parameters
         if len(self._epochs) > _EPOCHS_KEPT:
             del self._epochs[next(iter(self._epochs))]
-        state = self._ledger.state(parameters.root)
-        signals = state.books.level.window[-1] if state.books.level.window else None
-        weights = parameters.weights.weights
-        books = state.books
-        self._row(
-            "epochs",
-            epoch=parameters.epoch,
-            root=parameters.root.hex(),
-            root_height=parameters.root_height,
-            started_ns=now_ns,
-            members=sum(w > 0 for w in weights),
-            total_weight=parameters.weights.total,
-            quorum=parameters.quorum,
-            level=parameters.level,
-            effective_cap_ppm=effective_cap_ppm(
-                sum(w > 0 for w in weights), self._ledger.parameters.weights
-            ),
-            weights_digest=digest("weights", tuple(weights)).hex(),
-            proven_weight=signals.proven_weight if signals else 0,
-            timeouts=signals.timeouts if signals else 0,
-            committed_blocks=signals.committed_blocks if signals else 0,
-            missed_weight=signals.missed_weight if signals else 0,
-        )
-        for validator in range(len(weights)):
-            bonded, unbonding = held(state, validator)
-            self._row(
-                "validators",
-                epoch=parameters.epoch,
-                validator=validator,
-                region=self._regions[validator],
-                member=int(weights[validator] > 0),
-                weight=weights[validator],
-                stake=bonded,
-                unbonding=unbonding,
-                reputation=books.reputation.scores[validator],
-                uptime=books.uptimes[validator],
-                jailed=int(books.stake.jailed_until[validator] > parameters.epoch),
-            )
+        self._books.epoch(parameters, now_ns)
 
     def _epoch_changed(self, node: int, now_ns: int, seen: EpochChanged) -> None:
         if seen.epoch not in self._epochs and seen.root in self._fates:
             root = self._fates[seen.root].block
-            self.epoch(self._ledger.next_epoch(root).parameters, now_ns)
+            pinned = self._books.pinned_by(root)
+            if pinned is not None:
+                self.epoch(pinned, now_ns)
 
     def _level_changed(self, node: int, now_ns: int, seen: LevelChanged) -> None:
         if self._new("level", seen.epoch):

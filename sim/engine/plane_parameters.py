@@ -19,6 +19,7 @@ from sim.scenario.directory import (
     RouterNodes,
 )
 from sim.scenario.model import Scenario
+from sim.scenario.protocols import Constant, Normal
 from sim.scenario.recording import Record
 from sim.scenario.rules_directory import DEFAULT_ALPHA
 from sim.world.agents import parameters as plane
@@ -34,7 +35,7 @@ from sim.world.agents.kinds import (
 from sim.world.crypto.costs import CostModel
 from sim.world.crypto.suites import SIGNATURE_BYTES
 from sim.world.network.regions import custom_region, known_regions
-from sim.world.network.tables import NetworkTables, build_tables
+from sim.world.network.tables import NetworkTables, build_tables, uniform_tables
 from sim.world.routing.parameters import (
     HIERARCHICAL,
     ITERATIVE,
@@ -59,11 +60,18 @@ def region_names(scenario: Scenario) -> tuple[str, ...]:
 
 def network_tables(scenario: Scenario) -> NetworkTables:
     """Build the tables of `region_names`."""
+    delays, loss_ppb = scenario.network.delays, scenario.network.loss_ppb
+    names = region_names(scenario)
+    if isinstance(delays, Constant):
+        return uniform_tables(names, delay_ns=delays.delay_ns, loss_ppb=loss_ppb)
+    if isinstance(delays, Normal):
+        mean_ns, deviation_ns = delays.mean_ns, delays.deviation_ns
+        return uniform_tables(names, delay_ns=mean_ns, deviation_ns=deviation_ns, loss_ppb=loss_ppb)
     custom = {
         name: custom_region(name, place.latitude_microdegrees, place.longitude_microdegrees)
         for name, place in scenario.network.regions.items()
     }
-    return build_tables(region_names(scenario), loss_ppb=scenario.network.loss_ppb, custom=custom)
+    return build_tables(names, loss_ppb=loss_ppb, custom=custom)
 
 
 def plane_parameters(

@@ -21,13 +21,8 @@ from sim.engine.loop import Loop
 from sim.engine.meter import Flow, Meter
 from sim.engine.node import Node
 from sim.engine.tap import Tap
-from sim.protocol.messages import (
-    Message,
-    Proposal,
-    TimeoutCertificateMessage,
-    TimeoutMessage,
-    VoteMessage,
-)
+from sim.protocol.baselines.messages import ReproposalMessage
+from sim.protocol.messages import STATEMENTS, Message, Proposal, TimeoutCertificateMessage
 from sim.scenario.model import Dissemination, Star, Tree
 from sim.world.chance import U64, Chance, begin, proceed, proceed_array
 from sim.world.crypto.costs import CostModel, attempt_thresholds
@@ -233,7 +228,7 @@ class Transport:
         work = load.loose * costs.verify_ns + costs.decode_ns(size_bytes)
         flow = self._meter.flow(message)
         risk = self._worst_loss * -(-size_bytes // _PACKET_BYTES) << _LOSS_BITS
-        if type(message) in (VoteMessage, TimeoutMessage):
+        if type(message) in STATEMENTS:
             self._statements[type(message)] = (work, flow, risk)
         return Copy(sender, message, size_bytes, load, work, flow, relay, risk)
 
@@ -470,5 +465,5 @@ class Transport:
 
 
 _ONE = Load(1)
-_SPREAD = (Proposal, TimeoutCertificateMessage)
+_SPREAD = (Proposal, TimeoutCertificateMessage, ReproposalMessage)
 """What is spread by tree or gossip; small statements always go straight."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from sim.engine.driver import Driver
 from sim.engine.faults import Timetable
@@ -19,6 +19,7 @@ from sim.engine.stations import StationMeter
 from sim.engine.transport import Transport
 from sim.monitor.base import NOBODY, Violation
 from sim.monitor.watch import Watch
+from sim.protocol.chain import Chain
 from sim.protocol.events import Started
 from sim.protocol.ledger import Ledger
 from sim.record.recorder import Sink
@@ -33,6 +34,13 @@ SECOND_NS = 1_000_000_000
 _ANY_HEIGHT = 1 << 62
 
 
+class Chained(Protocol):
+    """A core of the main protocol, or the mind that has taken its place."""
+
+    @property
+    def chain(self) -> Chain: ...
+
+
 @dataclass(slots=True)
 class World:
     """One replicate, ready to run."""
@@ -40,7 +48,8 @@ class World:
     scenario: Scenario
     env: Loop
     nodes: list[Node]
-    ledger: Ledger
+    ledger: Ledger | None
+    """None where the validators run a baseline."""
     driver: Driver
     transport: Transport
     observer: Observer
@@ -65,13 +74,15 @@ class World:
         if self.transport.tap is not None:
             self.transport.tap.finish(now_ns)
         self.observer.finish()
-        self.watch.ended(now_ns, [node.validator.chain for node in self.nodes])
+        self.watch.ended(now_ns, self._chains())
         return self.watch.finish(now_ns)
 
     def _balance(self, now_ns: int) -> None:
         """Show the monitors the plane's counters and the stake of the newest final state."""
         if self.plane is not None:
             self._conserve(self.plane, now_ns)
+        if self.ledger is None:
+            return
         tip = self.observer.tip
         stake = self.ledger.state(tip).books.stake
         self.watch.supply(
@@ -99,9 +110,15 @@ class World:
         self.stations.close_second(now_ns)
         self.observer.close_second(now_ns)
         self._balance(now_ns)
-        for node in self.nodes:
-            self.watch.stands(node.id, now_ns, node.validator.chain)
+        for node, chain in enumerate(self._chains()):
+            self.watch.stands(node, now_ns, chain)
         self._forget_states()
+
+    def _chains(self) -> list[Chain]:
+        """Return the chains of all validators by identity; none where they run a baseline."""
+        if self.ledger is None:
+            return []
+        return [cast("Chained", node.validator).chain for node in self.nodes]
 
     def _forget_states(self) -> None:
         """Drop ledger states of blocks that no validator holds any more.
@@ -109,7 +126,9 @@ class World:
         Who is so far behind (down, or just back without memory) that the front no longer holds
         what comes next for it needs its own few blocks only, not all heights from there on.
         """
-        trees = [node.validator.chain.tree for node in self.nodes]
+        if self.ledger is None:
+            return
+        trees = [chain.tree for chain in self._chains()]
         trees += [copy.chain.tree for node in self.nodes for copy in node.copies]
         front = max(tree.lowest_height for tree in trees)
         self.ledger.forget(

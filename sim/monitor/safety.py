@@ -226,13 +226,15 @@ class Validity(Monitor):
     has the epoch's quorum, counted here from the weight table; its view is above its parent's in
     the epoch; and each gateway's transactions follow on from those before it: none twice, none
     skipped. Each block is judged once, at its first commit; more than `KEEP` heights below the
-    highest judged, nobody knows any more whether it was.
+    highest judged, nobody knows any more whether it was. `certified`: whether the protocol's blocks
+    carry their parents' certificates at all.
     """
 
     name = "validity"
 
-    def __init__(self, block_of: BlockOf, epoch_of: EpochOf) -> None:
+    def __init__(self, block_of: BlockOf, epoch_of: EpochOf, *, certified: bool = True) -> None:
         super().__init__()
+        self._certified = certified
         self._block_of = block_of
         self._epoch_of = epoch_of
         self._seen: dict[BlockId, None] = {}
@@ -265,7 +267,7 @@ class Validity(Monitor):
             seen.height,
         ):
             return "not_the_block_observed"
-        if block.justify.block != block.parent:
+        if self._certified and block.justify.block != block.parent:
             return "certificate_not_of_its_parent"
         parent = self._block_of(block.parent)
         if parent is not None:
@@ -273,7 +275,8 @@ class Validity(Monitor):
                 return "height_not_above_its_parent"
             if block.epoch == parent.epoch and block.view <= parent.view:
                 return "view_not_above_its_parent"
-        return self._certificate_fault(block) or self._payload_fault(block)
+        fault = self._certificate_fault(block) if self._certified else None
+        return fault or self._payload_fault(block)
 
     def _certificate_fault(self, block: Block) -> str | None:
         qc = block.justify

@@ -38,7 +38,9 @@ class Watch:
     `block_of` and `epoch_of` give what an id stands for, None once forgotten; without them commits
     are not judged by content. `commit_within_ns`: None where liveness isn't asked for. `terms`:
     what the ledger says of offences, None where their consequences aren't asked for; `cap_ppm`:
-    the most that a validator may weigh.
+    the most that a validator may weigh. `baseline`: validators run another protocol than the main
+    one, without its evidence, epochs and rule of voting; `certified` says whether its blocks stand
+    on certificates of their parents.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class Watch:
         start_ns: int = 0,
         terms: Terms | None = None,
         cap_ppm: int = 1_000_000,
+        baseline: bool = False,
+        certified: bool = True,
     ) -> None:
         agreement = Agreement(epoch_of)
         self._monotonicity = CommitMonotonicity(validators, block_of)
@@ -69,26 +73,27 @@ class Watch:
         self._conviction: Conviction | None = None
         self._evidence: EvidenceProposed | None = None
         self._liveness = None if commit_within_ns is None else Liveness(commit_within_ns, start_ns)
-        self.monitors: list[Monitor] = [
-            agreement,
-            CertificateUniqueness(),
-            self._monotonicity,
-            LedgerEquality(),
-            PinnedParameters(agreement),
-            self._accountability,
-            self._votes,
-            self._no_lost_message,
-            self._no_lost_registration,
-            self._supply,
-            self._overlap,
-            self._cap,
-            self._fork_choice,
-            self._noticed,
-        ]
+        self.monitors: list[Monitor] = [agreement, CertificateUniqueness(), self._monotonicity]
+        if not baseline:
+            self.monitors += [
+                LedgerEquality(),
+                PinnedParameters(agreement),
+                self._accountability,
+                self._votes,
+                self._no_lost_message,
+                self._no_lost_registration,
+                self._supply,
+                self._overlap,
+                self._cap,
+                self._fork_choice,
+                self._noticed,
+            ]
         if block_of is not None and epoch_of is not None:
-            self._reconciliation = Reconciliation(block_of)
-            self.monitors += [Validity(block_of, epoch_of), self._reconciliation]
-            if terms is not None:
+            self.monitors.append(Validity(block_of, epoch_of, certified=certified))
+            if not baseline:
+                self._reconciliation = Reconciliation(block_of)
+                self.monitors.append(self._reconciliation)
+            if terms is not None and not baseline:
                 self._evidence = EvidenceProposed(validators, block_of, terms)
                 self._conviction = Conviction(validators, agreement, epoch_of)
                 self.monitors += [self._evidence, Jail(block_of, pinned or epoch_of, terms)]
@@ -103,7 +108,8 @@ class Watch:
         self._of = [
             self._believed if honest >> node & 1 else self._doubted for node in range(validators)
         ]
-        self.stated: Callable[[int, int, Message], None] = self._votes.stated
+        judge: Callable[[int, int, Message], None] = self._votes.stated
+        self.stated = _unjudged if baseline else judge
         """Show what a validator signs, as it does: (node, now_ns, message)."""
 
     def observe(self, node: int, now_ns: int, observation: Observation) -> None:
@@ -229,6 +235,10 @@ def _while_agreed(agreement: Agreement, epoch_of: EpochOf) -> EpochOf:
         return epoch_of(epoch) if agreement.violation is None else None
 
     return pinned
+
+
+def _unjudged(node: int, now_ns: int, message: Message) -> None:
+    """Stand for the monitor of votes where they follow another protocol's rule."""
 
 
 def _routes(monitors: list[Monitor]) -> dict[type, tuple[Handler, ...]]:

@@ -102,7 +102,8 @@ class ViewChanged(NamedTuple):
     epoch: int
     view: int
     reason: str
-    """certificate | timeout (by a TC) | sync (joined timeouts of a view ahead) | epoch."""
+    """certificate | timeout (by a TC) | sync (joined timeouts of a view ahead) | epoch |
+    join (HotStuff: by its own vote)."""
 
 
 class EpochChanged(NamedTuple):

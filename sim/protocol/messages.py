@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+from sim.protocol.baselines import messages as baseline
 from sim.protocol.multi_signature import members
 from sim.protocol.types import (
     QC,
@@ -98,7 +99,7 @@ class BlocksResponse(NamedTuple):
     certificate: QC | None = None
 
 
-Message: TypeAlias = (
+CoreMessage: TypeAlias = (
     Proposal
     | VoteMessage
     | TimeoutMessage
@@ -112,6 +113,12 @@ Message: TypeAlias = (
     | BlocksRequest
     | BlocksResponse
 )
+"""What validators of the main protocol send; baselines send some of it too."""
+
+Message: TypeAlias = CoreMessage | baseline.BaselineMessage
+
+STATEMENTS = (VoteMessage, TimeoutMessage, *baseline.BALLOTS)
+"""Messages that are one signed statement: all of a kind have one size and cost the same."""
 
 FIELD_BYTES = 8
 """A number, count or index on the wire."""
@@ -123,6 +130,8 @@ FRAME_BYTES = 16
 Statement: TypeAlias = tuple[ValidatorId, bytes, bytes]
 """(signer, signed bytes, signature)."""
 
+_FIELDS: dict[type, int] = {Vote: 3, Timeout: 4, baseline.Declaration: 1}
+"""Numbers in a statement about a block or a digest, its signature apart."""
 _NOBODY: Statement = (-1, b"", b"")
 """A statement that cannot hold: what is not as its bitmap says does not verify."""
 
@@ -139,10 +148,9 @@ def _size(value: Any, sig: int) -> int:
     if isinstance(value, QC):
         bitmap = (value.signers.bit_length() + 7) // 8
         return 2 * FIELD_BYTES + ID_BYTES + bitmap + value.signers.bit_count() * sig
-    if kind is Vote:
-        return 3 * FIELD_BYTES + ID_BYTES + sig
-    if kind is Timeout:
-        return 4 * FIELD_BYTES + ID_BYTES + sig
+    fields = _FIELDS.get(kind)
+    if fields is not None:
+        return fields * FIELD_BYTES + ID_BYTES + sig
     if isinstance(value, TC):
         # Epoch and view once; of each timeout the signer, the high QC's reference, the signature.
         return 3 * FIELD_BYTES + len(value.timeouts) * (2 * FIELD_BYTES + ID_BYTES + sig)
@@ -152,10 +160,10 @@ def _size(value: Any, sig: int) -> int:
         return 4 * FIELD_BYTES + sig
     if kind is Evidence:
         return 4 * FIELD_BYTES + _size((value.votes, value.blocks, value.timeout), sig)
-    if kind is CertificateRef:
+    if kind is CertificateRef or kind is BlocksRequest:
         return 2 * FIELD_BYTES + ID_BYTES
-    if kind is BlocksRequest:
-        return 2 * FIELD_BYTES + ID_BYTES
+    if isinstance(value, (int, bytes)):
+        return FIELD_BYTES if kind is int else ID_BYTES
     if isinstance(value, tuple):
         return sum(_size(item, sig) for item in value) + FIELD_BYTES * (kind is tuple)
     raise TypeError(f"no wire size for {kind.__name__}")
@@ -184,11 +192,11 @@ def signed_statements(message: Message) -> tuple[Statement, ...]:
 
 
 def _of(value: Any) -> tuple[Statement, ...]:
-    if value is None:
+    if value is None or isinstance(value, (int, bytes)):
         return ()
     if isinstance(value, Vote):
         return ((value.voter, value.signed_bytes(), value.signature),)
-    if isinstance(value, Timeout):
+    if isinstance(value, (Timeout, baseline.Declaration)):
         return ((value.signer, value.signed_bytes(), value.signature),)
     if isinstance(value, Operation):
         return ((value.validator, value.signed_bytes(), value.signature),)
@@ -218,11 +226,7 @@ def _proposer(block: Block) -> Statement:
 
 def with_signatures(message: Message, me: ValidatorId, sign: Callable[[bytes], bytes]) -> Message:
     """Fill in what `me` owes: his own statement, where it is not signed yet; else no change."""
-    if isinstance(message, VoteMessage):
-        vote = message.vote
-        if vote.voter == me and not vote.signature:
-            return VoteMessage(vote._replace(signature=sign(vote.signed_bytes())))
-    elif isinstance(message, Proposal):
+    if isinstance(message, Proposal):
         block = message.block
         if block.proposer == me and not block.signature:
             return Proposal(block.signed(sign(block.signed_bytes())))
@@ -230,6 +234,8 @@ def with_signatures(message: Message, me: ValidatorId, sign: Callable[[bytes], b
         timeout = message.timeout
         if timeout.signer == me and not timeout.signature:
             return TimeoutMessage(timeout._replace(signature=sign(timeout.signed_bytes())))
+    elif isinstance(message, (VoteMessage, *baseline.BALLOTS, *baseline.DECLARED)):
+        return baseline.signed_by(message, me, sign)  # type: ignore[no-any-return]
     elif isinstance(message, OperationMessage):
         operation = message.operation
         if operation.validator == me and not operation.signature:

@@ -383,6 +383,16 @@ class LongRange(Adversary):
     """Who is shown it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forking(Adversary):
+    """Lead from the lock instead of the highest certificate, and so overwrite what is above it."""
+
+    __pydantic_config__ = STRICT
+    decides: ClassVar[tuple[str, ...]] = ("proposals",)
+    kind: Literal["forking"]
+    """Told apart by this."""
+
+
 Attack: TypeAlias = Annotated[
     Silent
     | Withhold
@@ -401,6 +411,7 @@ Attack: TypeAlias = Annotated[
     | LevelThenSilence
     | StakeGrinding
     | AdaptiveCorruption
-    | LongRange,
+    | LongRange
+    | Forking,
     ByKind(),
 ]

@@ -30,6 +30,7 @@ from sim.scenario.fields import (
     probability,
     share,
 )
+from sim.scenario.protocols import CRETO, REGIONAL, Delays, Protocol
 from sim.scenario.recording import STANDARD, Record
 from sim.scenario.selection import MAX_VALIDATORS, ValidatorIndex
 from sim.scenario.sweep import Sweep
@@ -75,6 +76,8 @@ class Network:
     """Link rules; the first that matches decides."""
     regions: dict[str, Coordinates] = field(default_factory=dict)
     """Regions beyond the known ones, by name."""
+    delays: Delays = REGIONAL
+    """How long a message takes from one computer to another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -419,6 +422,8 @@ class Scenario:
     """Who runs consensus."""
     consensus: Consensus
     """How."""
+    protocol: Protocol = CRETO
+    """What the validators run: the main protocol, or a published one to compare it with."""
     weights: Weights = Weights()
     """Voting weight."""
     quorum: Quorum = Quorum()

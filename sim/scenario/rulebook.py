@@ -38,6 +38,7 @@ def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:
         rules_agents,
         rules_directory,
         rules_expect,
+        rules_protocol,
     )
 
     found: list[Finding] = []

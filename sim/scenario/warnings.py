@@ -12,6 +12,7 @@ from sim.scenario.checks import CountCheck, Liveness
 from sim.scenario.exposure import genesis_stakes, liveness_limit_ppm, unavailable_ppm
 from sim.scenario.model import Scenario
 from sim.scenario.offered import offered
+from sim.scenario.protocols import Creto
 from sim.scenario.quantities import SHARE
 
 SIGMAS = 6
@@ -27,6 +28,9 @@ OF = {
 
 def warnings_of(scenario: Scenario) -> list[str]:
     """Return one sentence for each thing to know, in a fixed order."""
+    if not isinstance(scenario.protocol, Creto):
+        # Equal weights and a quorum of n - f: what follows is about weights and levels.
+        return _demand(scenario)
     return [*_effective_cap(scenario), *_liveness(scenario), *_demand(scenario)]
 
 

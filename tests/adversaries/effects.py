@@ -117,6 +117,14 @@ def all_but(*left_out: int) -> Settings:
     return {"ids": [v for v in range(7) if v not in left_out]}
 
 
+HOTSTUFF: Settings = {
+    "protocol": {"kind": "hotstuff"},
+    "validators": {"count": 7},
+    "consensus": {"min_block_interval": None, "epoch_blocks": None, "leader": "weighted"},
+    "quorum": None,
+}
+"""BASE without what HotStuff has not."""
+
 CASES: dict[str, Case] = {
     "silent": Case([owned("silent", 4, 5, 6, start="1 s")], late_blocks, lambda a, c: a == 0 < c),
     "withhold": Case(
@@ -238,11 +246,25 @@ CASES: dict[str, Case] = {
             "expect": VIOLATED,
         },
     ),
+    "forking": Case(
+        [owned("forking", 0, 1)],
+        blocks,
+        lambda a, c: c // 3 < a < c * 7 // 10,
+        world=HOTSTUFF,
+    ),
 }
 
 
+def one_of_the_others() -> Settings:
+    """Return a short world with the attacks on other protocols than the main one."""
+    return {**HOTSTUFF, "duration": "1 s", "adversaries": [owned("forking", 1)]}
+
+
 def one_of_each() -> Settings:
-    """Return a short world in which every kind, field, trigger and selection of attacks is used."""
+    """Return a short world in which every kind, field, trigger and selection of attacks is used.
+
+    Those on the main protocol, that is: see `one_of_the_others`.
+    """
     some = {"ids": [30, 31]}
     whens: list[Settings] = [
         {"probability": "50 %"},

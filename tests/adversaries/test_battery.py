@@ -17,7 +17,7 @@ from sim.scenario.adversaries import Adversary
 from sim.scenario.adversaries import Attack as Settings
 from sim.world.adversary import Attack
 from sim.world.chance import Chance
-from tests.adversaries.effects import CASES, one_of_each
+from tests.adversaries.effects import CASES, one_of_each, one_of_the_others
 from tests.adversaries.test_threats import FILES
 from tests.engine.worlds import Ran, ran, scenario
 
@@ -106,9 +106,12 @@ def test_it_is_deterministic(kind: str, attacked: dict[str, Ran], tmp_path: Path
 
 
 def test_every_setting_survives_a_round_trip(tmp_path: Path) -> None:
-    whole = scenario(tmp_path, **one_of_each())
-    path = tmp_path / "case.yaml"
-    path.write_text(whole.to_yaml(), encoding="utf-8")
-    again = load_scenario(path)
-    assert again == whole
-    assert {type(adversary) for adversary in again.adversaries} == set(MAKERS)
+    found: set[type[Any]] = set()
+    for sections in (one_of_each(), one_of_the_others()):
+        whole = scenario(tmp_path, **sections)
+        path = tmp_path / "case.yaml"
+        path.write_text(whole.to_yaml(), encoding="utf-8")
+        again = load_scenario(path)
+        assert again == whole
+        found |= {type(adversary) for adversary in again.adversaries}
+    assert found == set(MAKERS)

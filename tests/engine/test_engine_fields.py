@@ -26,7 +26,7 @@ from sim.protocol.stake_manager import StakeParameters
 from sim.protocol.weighted_voting import WeightParameters
 from sim.scenario.model import Scenario
 from sim.world.agents import parameters as plane_parameters
-from tests.adversaries.effects import one_of_each
+from tests.adversaries.effects import HOTSTUFF, one_of_each, one_of_the_others
 from tests.engine.worlds import AGENTS, BUSY, EAST, WEST, scenario
 
 Field = tuple[type[Any], str]
@@ -231,6 +231,23 @@ def with_directories() -> list[dict[str, Any]]:
     ]
 
 
+def with_baselines() -> list[dict[str, Any]]:
+    """Return worlds of every other protocol, and of every way to draw delays."""
+    normal = {"kind": "normal", "mean": "10 ms", "deviation": "1 ms"}
+    return [
+        one_of_the_others(),
+        *(
+            {**HOTSTUFF, "duration": "500 ms", "protocol": protocol, "network": {"delays": delays}}
+            for protocol, delays in (
+                ({"kind": "pbft", "checkpoint_interval": 3}, normal),
+                ({"kind": "hotstuff", "reign": 2}, {"kind": "constant", "delay": "10 ms"}),
+                ({"kind": "tendermint"}, {"kind": "regional"}),
+                ({"kind": "streamlet"}, normal),
+            )
+        ),
+    ]
+
+
 def names(wanted: Iterable[Field]) -> str:
     return " ".join(sorted(f"{kind.__name__}.{name}" for kind, name in wanted))
 
@@ -277,7 +294,7 @@ def excused(kind: type[Any], name: str) -> bool:
 def test_every_field_of_a_scenario_is_read(tmp_path: Path) -> None:
     kinds = reachable(Scenario)
     assert len(kinds) > 60
-    worlds = [*everywhere(), *with_agents(), one_of_each()]
+    worlds = [*everywhere(), *with_agents(), one_of_each(), *with_baselines()]
     unread = unread_fields(tmp_path, kinds, scenario_field_counts, worlds)
     assert names(field for field in unread if not excused(*field)) == ""
 

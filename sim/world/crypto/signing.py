@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from sim.protocol.baselines import messages as baseline
+from sim.protocol.baselines.messages import BALLOTS, DECLARED
 from sim.protocol.messages import (
     Message,
     OperationMessage,
@@ -24,6 +26,7 @@ from sim.world.crypto.signer import Signer
 MARK = b"\x01"
 """Stands for a signature when signatures are modelled."""
 STATEMENTS_KEPT = 1 << 20
+_OF_BASELINES = (*BALLOTS, *DECLARED)
 
 
 class Edge:
@@ -48,7 +51,7 @@ class Edge:
             return message.timeout.signer == me and not message.timeout.signature
         if type(message) is Proposal:
             return message.block.proposer == me and not message.block.signature
-        return False
+        return isinstance(message, _OF_BASELINES) and baseline.owes(message, me)
 
     def sign(self, me: int, message: Message) -> Message:
         """Return `message` with the own statement of `me` signed."""
@@ -64,6 +67,11 @@ class Edge:
             return message._replace(timeout=message.timeout._replace(signature=MARK))
         if type(message) is Proposal:
             return Proposal(message.block.signed(MARK))
+        if isinstance(message, BALLOTS):
+            # All but the mark would only be thrown away: the bytes that a key would sign.
+            return message._replace(vote=message.vote._replace(signature=MARK))
+        if isinstance(message, DECLARED):
+            return message._replace(declaration=message.declaration._replace(signature=MARK))
         return message
 
     def signed(self, operation: Operation) -> Operation:

@@ -1,6 +1,7 @@
-"""The shape of delay jitter: one committed integer quantile table for every pair of regions.
+"""The shapes of delay jitter: one committed integer quantile table for every pair of regions.
 
-Owns: the standardised shifted lognormal, its sigma, the committed table and how to regenerate it.
+Owns: the standardised shifted lognormal, its sigma, the standard normal of models without
+geography, the committed tables and how to regenerate them.
 Must not know: which regions exist, what their medians are.
 """
 
@@ -60,9 +61,24 @@ def regenerate() -> list[int]:
     return [round(value * (1 << FIXED_POINT_BITS)) for value in (first, *inner, last)]
 
 
+def regenerate_normal() -> list[int]:
+    """Compute the standard normal's table, `data/normal_shape.csv`: 2**20 is one deviation.
+
+    Its ends keep the mean of the first and of the last cell, as above: density at the cell's edge,
+    over the cell's probability.
+    """
+    cells = 1 << TABLE_BITS
+    inner = [_NORMAL.inv_cdf(i / cells) for i in range(1, cells)]
+    last = 2 * _NORMAL.pdf(inner[-1]) * cells - inner[-1]
+    return [round(value * (1 << FIXED_POINT_BITS)) for value in (-last, *inner, last)]
+
+
 @cache
-def shape_table() -> tuple[int, ...]:
-    """Read the committed table: 2**12 + 1 non-decreasing integers, fixed point 2**20."""
-    path = resources.files("sim.world.network") / "data" / "jitter_shape.csv"
+def shape_table(name: str = "jitter") -> tuple[int, ...]:
+    """Read a committed table: 2**12 + 1 non-decreasing integers, fixed point 2**20.
+
+    `name`: jitter, or normal.
+    """
+    path = resources.files("sim.world.network") / "data" / f"{name}_shape.csv"
     lines = path.read_text(encoding="utf-8").splitlines()
     return tuple(int(row["spread_q20"]) for row in csv.DictReader(lines))

@@ -41,9 +41,9 @@ class PathOverride:
 class NetworkTables:
     """Delays and losses between R regions (or zones: see `regions.split_site`).
 
-    `median_ns`, `spread_ns` (one-way p99 - median) and `loss_ppb`: int64[R, R], indexed
-    [source, destination]. `shape`: int64[2**12 + 1], fixed point 2**20, 0 at the median, 2**20 at
-    p99. The arrays are read-only; kernels take them as they are.
+    `median_ns`, `spread_ns` (one-way p99 - median; a normal's deviation) and `loss_ppb`: int64[R,
+    R], indexed [source, destination]. `shape`: int64[2**12 + 1], fixed point 2**20, 0 at the
+    median, 2**20 at a spread above it. The arrays are read-only; kernels take them as they are.
     """
 
     regions: tuple[str, ...]
@@ -133,6 +133,27 @@ def build_tables(
     is better stated as a delay rule. An override that would draw delays below 1 ns is refused.
     """
     return tables_of(region_graph(region_names, custom), loss_ppb=loss_ppb, overrides=overrides)
+
+
+def uniform_tables(
+    names: Sequence[str], *, delay_ns: int, deviation_ns: int = 0, loss_ppb: int = 0
+) -> NetworkTables:
+    """Build tables without geography: every delay, inside a site too, is drawn alike.
+
+    Normal with that mean and deviation, independently for each message; constant at deviation 0.
+    Raises ValueError where draws could be negative.
+    """
+    shape: I64 = np.array(shape_table("normal"), np.int64)
+    if delay_ns < 1 or delay_ns + (deviation_ns * int(shape[0]) >> FIXED_POINT_BITS) < 1:
+        raise ValueError(f"delay {delay_ns} ns with deviation {deviation_ns} ns: draws below 1 ns")
+    size = (len(names), len(names))
+    return NetworkTables(
+        tuple(names),
+        np.full(size, delay_ns, np.int64),
+        np.full(size, deviation_ns, np.int64),
+        np.full(size, _checked_loss("loss", loss_ppb), np.int64),
+        shape,
+    )
 
 
 def tables_of(

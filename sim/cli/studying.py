@@ -143,18 +143,15 @@ _ENDS = {"died": "died", "interrupted": "was interrupted", "failed": "failed"}
 
 def _asked(run: Run) -> Sequence[str]:
     """Return the metrics that the scenario names, or the headlines."""
-    from sim.scenario.checks import MetricCheck, summary_name
     from sim.scenario.errors import ScenarioErrors
     from sim.scenario.load import load_scenario
-    from sim.study.overview import HEADLINES
+    from sim.study.overview import HEADLINES, metrics_asked
 
     try:
         scenario = load_scenario(run.path / "scenario.yaml")
     except (ScenarioErrors, OSError):  # of another version: the results can be read all the same
         return HEADLINES
-    named = [] if scenario.until is None else [scenario.until.summary_name]
-    named += [summary_name(check) for check in scenario.expect if isinstance(check, MetricCheck)]
-    return list(dict.fromkeys(named))[:4] or HEADLINES
+    return metrics_asked(scenario)[:4]
 
 
 def compare_runs(left: Path, right: Path, metrics: Sequence[str], confidence: float) -> int:

@@ -32,6 +32,8 @@ Axis: TypeAlias = tuple[str, tuple[Value, ...]]
 End: TypeAlias = str | int | Decimal
 Range: TypeAlias = tuple[str, tuple[End, End]]
 """A setting and the two ends between which all its values are equally likely."""
+_DIGITS = 6
+"""Of a quantity that is drawn: as many as people read, and 1e-6 of it at most."""
 _MICRO = Decimal("0.000001")
 
 
@@ -133,12 +135,14 @@ def _amounts(ends: tuple[End, End]) -> tuple[Decimal, Decimal]:
 def value_at(ends: tuple[End, End], share: float) -> Value:
     """Return the value at a share of the way from the low to the high end.
 
-    Quantities come out in their own units, bare integers as integers, each equally likely.
+    Quantities come out with six digits, bare integers as integers, each equally likely.
     """
     low, high = _amounts(ends)
     dimension = _dimension(*ends)
     if dimension is not None:
-        return dimension.format(int(low) + round((int(high) - int(low)) * share))
+        drawn = int(low) + round((int(high) - int(low)) * share)
+        text = dimension.approximate(drawn, _DIGITS)
+        return text if low <= dimension.parse(text) <= high else dimension.format(drawn)
     if all(isinstance(end, int) for end in ends):
         return min(int(high), int(low) + int((int(high) - int(low) + 1) * share))
     return (low + (high - low) * Decimal(share)).quantize(_MICRO)

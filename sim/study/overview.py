@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from sim.record.results import StoredResult, read_result
 from sim.record.runs import Run, RunError
 from sim.record.summary import METRICS, Metric
+from sim.scenario.checks import MetricCheck, summary_name
+from sim.scenario.model import Scenario
 from sim.study.statistics.intervals import Interval, mean_interval, measured
 
 Settings = tuple[tuple[str, str], ...]
@@ -60,6 +62,13 @@ def metric_of(name: str) -> Metric:
         if name in (metric.name, metric.name.removesuffix("_ns").removesuffix("_ppm")):
             return metric
     raise RunError(f"no metric {name!r}; there are {', '.join(m.name for m in METRICS)}")
+
+
+def metrics_asked(scenario: Scenario) -> list[str]:
+    """Return the metrics that a scenario names, `until` before `expect`; else the headlines."""
+    named = [] if scenario.until is None else [scenario.until.summary_name]
+    named += [summary_name(check) for check in scenario.expect if isinstance(check, MetricCheck)]
+    return list(dict.fromkeys(named)) or list(HEADLINES)
 
 
 def results_of(run: Run) -> Results:

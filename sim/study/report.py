@@ -18,8 +18,9 @@ from sim.record.store import write_text
 from sim.record.summary import METRICS
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
-from sim.scenario.quantities import DURATION, SIZE
 from sim.study import figures
+from sim.study.statistics.intervals import mean_interval
+from sim.study.study_report import quantity, study_section
 
 NAME = "report.html"
 HEADLINES = (
@@ -34,7 +35,6 @@ HEADLINES = (
 )
 _MAP = Path(__file__).parents[1] / "README.md"
 _BIASES = "## Modelled, abstracted, left out"
-_UNITS = {metric.name: metric.unit for metric in METRICS}
 _MEANINGS = {metric.name: metric.meaning for metric in METRICS}
 
 
@@ -99,8 +99,7 @@ def content(run: Run) -> dict[str, Any]:
         "of": f"replicate {replicate}" + (f" of point {point}" if len(run.settings) > 1 else ""),
         "replicates": len(places),
         "figures": [figures.svg(figure) for figure in drawn],
-        "points": _points(run, summary["replicates"]),
-        "headlines": [name.removesuffix("_ns").replace("_", " ") for name in HEADLINES],
+        "study": study_section(run),
         "busiest": _busiest(data),
         "faults": _faults(data),
         "violations": _violations(data),
@@ -114,16 +113,6 @@ def content(run: Run) -> dict[str, Any]:
         "scenario": run.scenario_text,
         "name": f"{run.path.parent.name}/{run.path.name}",
     }
-
-
-def quantity(name: str, value: float | None) -> str:
-    """Format a metric with its unit, for people."""
-    if value is None:
-        return "nothing to measure"
-    dimension = {"ns": DURATION, "bytes": SIZE}.get(_UNITS.get(name, "count"))
-    if dimension is not None:
-        return dimension.approximate(round(value), 4)
-    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"
 
 
 def _line(text: str) -> tuple[str, str, str]:
@@ -142,39 +131,11 @@ def _tiles(entries: Sequence[dict[str, Any]], point: int) -> list[Tile]:
             continue
         spread = ""
         if len(values) > 1:
-            low, high = quantity(name, min(values)), quantity(name, max(values))
-            spread = f"mean of {len(values)} replicates, {low} to {high}"
+            half = mean_interval(values).half_width
+            spread = f"mean of {len(values)} replicates, ± {quantity(name, half)} (95 %)"
         label = name.removesuffix("_ns").replace("_", " ")
         tiles.append(Tile(label, quantity(name, fmean(values)), _MEANINGS[name], spread))
     return tiles
-
-
-def _points(run: Run, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row a point of a sweep, or a replicate where nothing is swept."""
-    if len(entries) < 2:
-        return []
-    rows = []
-    settings = run.settings
-    for point in sorted({entry["point"] for entry in entries}):
-        of = [entry for entry in entries if entry["point"] == point]
-        verdicts = [entry["verdict"] for entry in of]
-        figures_of = {
-            name: [e["metrics"][name] for e in of if e["metrics"].get(name) is not None]
-            for name in HEADLINES
-        }
-        rows.append(
-            {
-                "point": ", ".join(f"{k} = {v}" for k, v in settings[point]) or "all",
-                "met": f"{verdicts.count('met')} of {len(verdicts)}",
-                "values": [
-                    (quantity(n, fmean(v)), f"{quantity(n, min(v))} to {quantity(n, max(v))}")
-                    if v
-                    else ("-", "")
-                    for n, v in figures_of.items()
-                ],
-            }
-        )
-    return rows
 
 
 def _busiest(data: figures.RunData) -> list[dict[str, Any]]:

@@ -58,6 +58,7 @@ from sim.world.network.tables import NetworkTables
 from sim.world.payload import NoPayload, Payload
 
 if TYPE_CHECKING:
+    from sim.engine.compliance.office import Ear, Office
     from sim.world.agents.plane import AgentPlane
 from sim.engine.world import World
 
@@ -105,9 +106,10 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         touched = touches(entries, scenario.duration_ns)
         touched += plane_faults.changes(scenario.duration_ns)
         payload = PlanePayload(plane, _horizon(touched))
+    ear = _ear(scenario, recorder)
     observer = Observer(
-        recorder=recorder,
-        books=_books(setting, recorder),
+        recorder=ear or recorder,
+        books=_books(setting, ear or recorder),
         honest=setting.honest,
         regions=tuple(regions),
         signature_bytes=SIGNATURE_BYTES,
@@ -115,7 +117,8 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
     )
     watch = _watch(setting, observer)
     meter = Meter(recorder, setting.tables.regions)
-    driver = _driver(setting, payload, observer, watch, meter, Links(rules, regions))
+    links, signer = Links(rules, regions), _signer(scenario, len(nodes))
+    driver = _driver(setting, payload, observer, watch, meter, links, signer)
     driver.transport.tap = _tap(scenario, recorder)
     faults = Timetable(
         env=env,
@@ -135,6 +138,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
     _schedule_operations(scenario, env, driver, nodes, observer)
     attach(scenario, setting.minds, driver, recorder, watch)
     observer.epoch(setting.first, 0)
+    office = None if ear is None else _office(setting, ear, watch, links, signer)
     return World(
         scenario=scenario,
         env=env,
@@ -151,6 +155,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         plane=plane,
         watch=watch,
         stations=StationMeter(recorder, nodes),
+        office=office,
     )
 
 
@@ -207,15 +212,14 @@ def _driver(
     watch: Watch,
     meter: Meter,
     links: Links,
+    signer: RealSigner | None,
 ) -> Driver:
     scenario, nodes = setting.scenario, setting.nodes
     driver = Driver(
         env=setting.env,
         nodes=nodes,
         payload=payload,
-        edge=Edge(
-            _signer(scenario, len(nodes)), setting.owned, kept=_statements(scenario, len(nodes))
-        ),
+        edge=Edge(signer, setting.owned, kept=_statements(scenario, len(nodes))),
         signature_bytes=SIGNATURE_BYTES,
         witness=Witness(watch, observer),
         proposed=_proposed(watch, observer),
@@ -246,6 +250,23 @@ def _tap(scenario: Scenario, recorder: Sink) -> Tap | None:
     if scenario.record.detail == "messages" or window is None:
         return Tap(recorder, 0, scenario.duration_ns)
     return Tap(recorder, window.from_ns, window.to_ns)
+
+
+def _ear(scenario: Scenario, recorder: Sink) -> Ear | None:
+    """Return what overhears the validators' rows; None, and nothing loaded, without compliance."""
+    if scenario.compliance is None:
+        return None
+    from sim.engine.compliance.office import Ear
+
+    return Ear(recorder)
+
+
+def _office(
+    setting: Setting, ear: Ear, watch: Watch, links: Links, signer: RealSigner | None
+) -> Office:
+    from sim.engine.compliance.opening import open_office
+
+    return open_office(setting, ear, watch, links, signer)
 
 
 def _statements(scenario: Scenario, identities: int) -> int:

@@ -17,9 +17,10 @@ def kind_of(message_type: type) -> str:
 class Flow:
     """One kind of message in the running second, by region pair (source * regions + target)."""
 
-    __slots__ = ("delivered", "delivered_bytes", "offered", "offered_bytes")
+    __slots__ = ("delivered", "delivered_bytes", "name", "offered", "offered_bytes")
 
-    def __init__(self, pairs: int) -> None:
+    def __init__(self, name: str, pairs: int) -> None:
+        self.name = name
         self.offered = [0] * pairs
         self.offered_bytes = [0] * pairs
         self.delivered = [0] * pairs
@@ -46,7 +47,9 @@ class Meter:
         """Return the flow of a message's kind."""
         found = self._flows.get(type(message))
         if found is None:
-            found = self._flows[type(message)] = Flow(self.regions * self.regions)
+            found = self._flows[type(message)] = Flow(
+                kind_of(type(message)), self.regions * self.regions
+            )
         return found
 
     def lost(self, reason: str, message: Message, pair: int, size_bytes: int) -> None:
@@ -59,8 +62,8 @@ class Meter:
         """Write the second that ends with `now_ns`, that instant included."""
         second = (now_ns - 1) // _SECOND
         rows: list[tuple[object, ...]] = []
-        for kind, flow in self._flows.items():
-            name = kind_of(kind)
+        busy = [flow for flow in self._flows.values() if any(flow.offered) or any(flow.delivered)]
+        for flow in busy:
             self.delivered += sum(flow.delivered)
             sides = (
                 ("offered", flow.offered, flow.offered_bytes),
@@ -69,11 +72,13 @@ class Meter:
             for outcome, messages, sizes in sides:
                 for pair, count in enumerate(messages):
                     if count:
-                        rows.append(self._row(second, name, pair, outcome, "", count, sizes[pair]))
+                        rows.append(
+                            self._row(second, flow.name, pair, outcome, "", count, sizes[pair])
+                        )
         for (reason, kind, pair), (count, size) in self._lost.items():
             rows.append(self._row(second, kind_of(kind), pair, "dropped", reason, count, size))
         self._recorder.append_rows("traffic", _COLUMNS, rows)
-        for flow in self._flows.values():
+        for flow in busy:
             for counts in (
                 flow.offered,
                 flow.offered_bytes,

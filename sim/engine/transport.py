@@ -181,7 +181,7 @@ class Transport:
         self._dissemination = dissemination
         self._members = list(range(len(nodes)))
         self._meter = meter
-        self._own = Flow(1)
+        self._own = Flow("own", 1)
         """Where messages to oneself are counted: nowhere."""
         self._statements: dict[type, tuple[int, Flow, int]] = {}
         """Work, flow and risk of messages that are one statement: all of a kind are equal."""

@@ -28,6 +28,7 @@ from sim.world.agents.kinds import REASONS
 from sim.world.network.tables import NetworkTables
 
 if TYPE_CHECKING:
+    from sim.engine.compliance.office import Office
     from sim.world.agents.plane import AgentPlane
 
 SECOND_NS = 1_000_000_000
@@ -61,6 +62,8 @@ class World:
     plane: AgentPlane | None
     watch: Watch
     stations: StationMeter
+    office: Office | None = None
+    """Compliance; None where the scenario has none."""
     delivered: int = 0
     """Agent messages delivered, up to the last closed second."""
 
@@ -75,6 +78,8 @@ class World:
             self.transport.tap.finish(now_ns)
         self.observer.finish()
         self.watch.ended(now_ns, self._chains())
+        if self.office is not None:
+            self.office.finish(now_ns)
         return self.watch.finish(now_ns)
 
     def _balance(self, now_ns: int) -> None:
@@ -105,7 +110,10 @@ class World:
     def _close_second(self, now_ns: int) -> None:
         if self.plane is not None:
             self.plane.advance(now_ns)
-            record_rows(self.plane.drain(final=True), self.recorder)
+            rows = self.plane.drain(final=True)
+            record_rows(rows, self.recorder)
+            if self.office is not None:
+                self.office.admitted(rows.traffic)
         self.meter.close_second(now_ns)
         self.stations.close_second(now_ns)
         self.observer.close_second(now_ns)
@@ -113,6 +121,8 @@ class World:
         for node, chain in enumerate(self._chains()):
             self.watch.stands(node, now_ns, chain)
         self._forget_states()
+        if self.office is not None:
+            self.office.close_second(now_ns)
 
     def _chains(self) -> list[Chain]:
         """Return the chains of all validators by identity; none where they run a baseline."""
@@ -157,4 +167,6 @@ class World:
         """Wake every validator and arm the clock of the tables."""
         for node in self.nodes:
             self.driver.handle(node, Started())
+        if self.office is not None:
+            self.office.start()
         self.env.at(SECOND_NS, self._tick, SECOND_NS, LAST)

@@ -8,40 +8,20 @@ latency). Must not know: what is expected.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import polars as pl
 
+from sim.record.compliance_metrics import COMPLIANCE_METRICS
 from sim.record.histogram import quantile_ns
-
-Tables: TypeAlias = Callable[[str], pl.LazyFrame]
-"""Give a table by name: `lambda name: run.table(name, point=0, replicate=0)`."""
+from sim.record.measures import Metric, Tables
+from sim.record.measures import count_rows as _rows
+from sim.record.measures import one as _one
+from sim.record.measures import total as _total
 
 Metrics: TypeAlias = dict[str, int | None]
 
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric. `measure` takes the tables; None where the engine hands the figure in."""
-
-    name: str
-    unit: str
-    meaning: str
-    measure: Callable[[Tables], int | None] | None
-
-
-def _one(frame: pl.LazyFrame, expression: pl.Expr) -> int | None:
-    value = frame.select(expression).collect().item()
-    return None if value is None else int(value)
-
-
-def _rows(table: str, *conditions: pl.Expr) -> Callable[[Tables], int | None]:
-    return lambda tables: _one(tables(table).filter(*conditions), pl.len())
-
-
-def _total(table: str, column: str, *conditions: pl.Expr) -> Callable[[Tables], int | None]:
-    return lambda tables: _one(tables(table).filter(*conditions), pl.col(column).sum())
+__all__ = ["METRICS", "Metric", "Metrics", "Tables", "epoch_levels", "metrics_of"]
 
 
 def _distinct(table: str, columns: list[str], *conditions: pl.Expr) -> Callable[[Tables], int]:
@@ -373,6 +353,7 @@ METRICS: tuple[Metric, ...] = (
         _latency("lookup_id", _P99),
     ),
     *DIRECTORY_METRICS,
+    *COMPLIANCE_METRICS,
     Metric("violations", "count", "kinds of broken invariants", _rows("violations")),
 )
 
@@ -394,7 +375,16 @@ def metrics_of(
         "routing_short_ppm": short,
         "routing_stale_ppm": stale,
     }
-    return {m.name: handed_in[m.name] if m.measure is None else m.measure(tables) for m in METRICS}
+    audited = bool(tables("audit").head(1).collect().height)
+    found: Metrics = {}
+    for metric in METRICS:
+        if metric.part == "compliance" and not audited:
+            found[metric.name] = None
+        elif metric.measure is None:
+            found[metric.name] = handed_in[metric.name]
+        else:
+            found[metric.name] = metric.measure(tables)
+    return found
 
 
 def epoch_levels(tables: Tables) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from sim.record.columns import int_column as _int
 from sim.record.columns import label_column as _label
 from sim.record.columns import sum_column as _sum
 from sim.record.columns import wall_column as _wall
+from sim.record.compliance_tables import COMPLIANCE_TABLES
 
 __all__ = ["BY_NAME", "DETAILS", "KINDS", "NO_ID", "TABLES", "Column", "Table", "kept", "table_of"]
 
@@ -417,6 +418,7 @@ TABLES: tuple[Table, ...] = (
             _label("proof", "what was seen, as JSON with sorted keys"),
         ),
     ),
+    *COMPLIANCE_TABLES,
 )
 
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}

@@ -12,6 +12,45 @@ from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKey
 from sim.scenario.fields import Count, OneOf, duration, share, size
 
+COMPLIANCE_COUNTS: tuple[str, ...] = (
+    "audit_records",
+    "audit_acts",
+    "audit_denials",
+    "acts_unrecorded",
+    "acts_stale",
+    "heads_cosigned",
+    "heads_refused",
+    "insider_acts",
+    "insider_found",
+    "insider_stopped",
+    "insider_undetectable",
+    "requests_done",
+    "requests_refused",
+    "requests_open",
+    "erasures_done",
+    "erasures_incomplete",
+    "rows_left",
+    "reads_processed",
+    "reads_late",
+    "reads_refused",
+    "breaches_late",
+    "incidents_opened",
+    "incidents_closed",
+    "privileges_unused",
+)
+"""Counts of what compliance did; they need a `compliance` section."""
+
+COMPLIANCE_DURATIONS: tuple[str, ...] = (
+    "insider_found_max",
+    "erasure_max",
+    "request_max",
+    "withdrawal_max",
+    "reads_late_max",
+    "acts_stale_max",
+    "containment_max",
+)
+"""Longest times of compliance; they need a `compliance` section."""
+
 COUNT_METRICS: tuple[str, ...] = (
     "blocks_committed",
     "blocks_discarded",
@@ -42,6 +81,7 @@ COUNT_METRICS: tuple[str, ...] = (
     "agents_re_homed",
     "shards_taken_over",
     "violations",
+    *COMPLIANCE_COUNTS,
 )
 """Plain counts over the run, as `sim.record.summary` names them."""
 
@@ -60,6 +100,7 @@ DURATION_METRICS: tuple[str, ...] = (
     "directory_latency_p50",
     "directory_latency_p99",
     "directory_region_latency_p99",
+    *COMPLIANCE_DURATIONS,
 )
 """Durations; `sim.record.summary` carries them in nanoseconds under the name with `_ns`."""
 

@@ -17,6 +17,7 @@ from sim.scenario.agents import Agents
 from sim.scenario.base import STRICT
 from sim.scenario.checks import Check
 from sim.scenario.choices import ByKind
+from sim.scenario.compliance import Compliance
 from sim.scenario.disturbances import Fault, Instant, Rule
 from sim.scenario.fields import (
     Count,
@@ -440,6 +441,8 @@ class Scenario:
     """What breaks."""
     adversaries: tuple[Attack, ...] = ()
     """Who attacks."""
+    compliance: Compliance | None = None
+    """Audit, access control, personal data; left out, none of it."""
     expect: tuple[Check, ...]
     """What makes the verdict `met`."""
     sweep: Sweep | None = None

@@ -8,10 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sim.scenario.checks import AGENT_METRICS, Level, Liveness, Safety, bounds
+from sim.scenario.checks import (
+    AGENT_METRICS,
+    COMPLIANCE_COUNTS,
+    COMPLIANCE_DURATIONS,
+    Level,
+    Liveness,
+    Safety,
+    bounds,
+)
 from sim.scenario.exposure import byzantine_ppm, safety_limit_ppm
 from sim.scenario.quantities import DURATION, SHARE
 from sim.scenario.rulebook import Finding, needs
+
+
+@needs("expect", "compliance")
+def _compliance_is_there(expect: Any, compliance: Any) -> Iterator[Finding]:
+    for index, check in enumerate(expect if compliance is None else ()):
+        metric = getattr(check, "metric", "")
+        if metric in COMPLIANCE_COUNTS or metric in COMPLIANCE_DURATIONS:
+            path = ("expect", index, "metric")
+            yield path, f"`{metric}` needs a `compliance` section, and there is none"
 
 
 @needs("expect", "duration", "agents")

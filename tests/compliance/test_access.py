@@ -92,7 +92,11 @@ def test_what_is_granted_and_unused_is_reported() -> None:
     """AC.L2-3.1.5: least privilege."""
     made = controller(ada=("operator",), bob=("legal",))
     act(made, "ada", "restart")
-    assert made.unused() == [("ada", "operator", "rotate_key"), ("bob", "legal", "*")]
+    assert made.unused() == [
+        ("ada", "operator", "inspect"),
+        ("ada", "operator", "rotate_key"),
+        ("bob", "legal", "*"),
+    ]
 
 
 def test_privileged_acts_are_recorded_one_by_one_with_their_policy() -> None:

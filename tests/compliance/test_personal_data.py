@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.world.compliance.audit_logger import AuditLogger, Outcome
+from sim.world.compliance.breach_register import BreachRegister
 from sim.world.compliance.data_manager import (
     DAY_NS,
     HOUR_NS,
@@ -91,6 +92,7 @@ def test_after_an_erasure_nothing_yields_the_data_and_the_log_still_verifies() -
     """Articles 12(3) and 17(1): key and rows go; proof stays; a lost replica becomes overdue."""
     made = manager()
     made.store("jane", "billing", SECRET, S)
+    made.back_up(S)
     kept = sign(head_of(made.audit, 0, 1, S), lambda _, message: message)
     assert not any(secret.encode() in pickle.dumps(made.replicas) for secret in SECRET.values())
     request = made.erase("jane", 2 * S)
@@ -101,7 +103,7 @@ def test_after_an_erasure_nothing_yields_the_data_and_the_log_still_verifies() -
     assert not request.overdue(2 * S + 30 * DAY_NS)
     assert request.overdue(3 * S + 30 * DAY_NS)
     made.confirm(request.number, "west", 500 * S)
-    assert request.complete_ns() == 30 * DAY_NS
+    assert request.complete_ns() == S + 30 * DAY_NS
     assert all(not rows for rows in made.replicas.values())
     with pytest.raises(Refused, match="not known"):
         made.read("jane", 0, "east", 501 * S)
@@ -121,11 +123,42 @@ def test_an_erasure_waits_for_the_backups_that_hold_the_key(
 ) -> None:
     """Article 17(1): a backup is made daily and kept for 30 days; a younger key is in none."""
     made = DataManager(RULES, REPLICAS, AuditLogger(), b"seed")
-    made.enroll("jane", int(created_day * DAY_NS))
-    request = made.erase("jane", int(erased_day * DAY_NS))
+    created, erased = int(created_day * DAY_NS), int(erased_day * DAY_NS)
+    days = [day * DAY_NS for day in range(3) if day * DAY_NS <= erased]
+    for day in days:
+        if day < created:
+            made.back_up(day)
+    made.take_over([("jane", ["billing"], [("billing", SECRET)])], created)
+    for day in days:
+        if day >= created:
+            made.back_up(day)
+    token = made.subjects["jane"].token
+    made.hidden["east"] = [made.row("jane", 0, "east")]
+    request = made.erase("jane", erased)
     for replica in REPLICAS:
         made.confirm(request.number, replica, request.asked_ns)
-    assert request.complete_ns() == int(until_day * DAY_NS)
+    complete = request.complete_ns()
+    assert complete == int(until_day * DAY_NS)
+    assert made.recoverable(token, complete - 1) == (complete > erased)
+    assert made.recoverable(token, complete) == 0
+
+
+def test_what_a_replica_kept_is_found_and_can_be_read_only_with_a_key() -> None:
+    """Article 17(1): destroying the key makes a lie of a replica's keeper harmless."""
+    made = manager()
+    made.store("jane", "billing", SECRET, 0)
+    made.stolen["nobody"] = b"?" * 32
+    token = made.subjects["jane"].token
+    key = made.subjects["jane"].key
+    assert made.recoverable(token, S) == len(REPLICAS)
+    request = made.erase("jane", S)
+    for replica, lie in zip(REPLICAS, ("", "kept", "hidden"), strict=True):
+        assert made.orphans(replica) == {}
+        made.confirm(request.number, replica, 2 * S, lie=lie)
+    assert [made.orphans(replica) for replica in REPLICAS] == [{}, {token: 1}, {}]
+    assert made.recoverable(token, 3 * S) == 0
+    made.stolen[token] = key
+    assert made.recoverable(token, 3 * S) == 2
 
 
 def test_a_hold_stops_an_erasure_until_it_is_lifted() -> None:
@@ -194,19 +227,19 @@ def test_rows_expire_but_for_those_that_are_held() -> None:
 
 def test_the_breach_clock_starts_with_awareness() -> None:
     """Articles 33(1) and 34(1)."""
-    made = manager()
-    breach = made.breach(0, 200 * HOUR_NS, ("jane",), high_risk=True)
+    made = BreachRegister(AuditLogger())
+    breach = made.enter(0, 200 * HOUR_NS, ("jane",), high_risk=True)
     assert not breach.late(272 * HOUR_NS)
     assert breach.late(272 * HOUR_NS + 1)
     made.notify(breach.number, "authority", 272 * HOUR_NS)
     made.notify(breach.number, "subjects", 300 * HOUR_NS)
     assert not breach.late(10_000 * HOUR_NS)
-    late = made.breach(0, 300 * HOUR_NS, ("jane",), high_risk=False)
+    late = made.enter(0, 300 * HOUR_NS, ("jane",), high_risk=False)
     made.notify(late.number, "authority", 373 * HOUR_NS)
     assert late.late(0)
     assert [r.detail for r in made.audit.query(action="notify_authority")] == ["", "late"]
     with pytest.raises(ValueError, match="before it happened"):
-        made.breach(5, 4, (), high_risk=False)
+        made.enter(5, 4, (), high_risk=False)
     with pytest.raises(ValueError, match="need authority or subjects"):
         made.notify(0, "press", 400 * HOUR_NS)
 

@@ -27,6 +27,7 @@ from sim.protocol.weighted_voting import WeightParameters
 from sim.scenario.model import Scenario
 from sim.world.agents import parameters as plane_parameters
 from tests.adversaries.effects import HOTSTUFF, one_of_each, one_of_the_others
+from tests.compliance.worlds import everything
 from tests.engine.worlds import AGENTS, BUSY, EAST, WEST, scenario
 
 Field = tuple[type[Any], str]
@@ -294,7 +295,8 @@ def excused(kind: type[Any], name: str) -> bool:
 def test_every_field_of_a_scenario_is_read(tmp_path: Path) -> None:
     kinds = reachable(Scenario)
     assert len(kinds) > 60
-    worlds = [*everywhere(), *with_agents(), one_of_each(), *with_baselines()]
+    compliance = everything()
+    worlds = [*everywhere(), *with_agents(), one_of_each(), *with_baselines(), *compliance]
     unread = unread_fields(tmp_path, kinds, scenario_field_counts, worlds)
     assert names(field for field in unread if not excused(*field)) == ""
 

@@ -31,6 +31,15 @@ CONFLICTS = (
 who erases does not lift holds, who slashes does not deploy (separation of duties)."""
 
 
+def read_policies(policies: str | None, schema: str | None) -> dict[str, str]:
+    """Read policies and schema from files; those built in for what is None. OSError: no file."""
+    paths = {
+        "policies": POLICIES / "access.cedar" if policies is None else Path(policies),
+        "schema": POLICIES / "access.cedarschema" if schema is None else Path(schema),
+    }
+    return {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
+
+
 class PolicyError(ValueError):
     """Policies or schema that cannot be used; says what is wrong and in which policy."""
 
@@ -101,10 +110,8 @@ class AccessController:
     ) -> None:
         self.rules = rules
         self.audit = audit
-        self._engine = Engine(
-            policies if policies is not None else (POLICIES / "access.cedar").read_text(),
-            schema if schema is not None else (POLICIES / "access.cedarschema").read_text(),
-        )
+        built_in = read_policies(None, None)
+        self._engine = Engine(policies or built_in["policies"], schema or built_in["schema"])
         self.principals: dict[str, Principal] = {}
         self._cache: dict[tuple[str, str, str], Decision] = {}
         self.asked = 0
@@ -142,6 +149,12 @@ class AccessController:
         if self.principals[name].roles.pop(role, None) is not None:
             self._revoked_ns[name] = now_ns
 
+    def suspend(self, name: str, now_ns: int) -> None:
+        """Take all roles of a principal away and end its session (containment)."""
+        for role in list(self.principals[name].roles):
+            self.revoke(name, role, now_ns)
+        self.principals[name].session_start_ns = -1
+
     def log_on(self, name: str, *, proven: bool, now_ns: int) -> str:
         """Open a session; return why not. Failed proofs lock out."""
         rules, principal = self.rules, self.principals.get(name)
@@ -164,8 +177,16 @@ class AccessController:
         self.audit.append(now_ns, name, "log_on", "session", outcome, detail=reason)
         return reason
 
+    def revoked_ns(self, name: str) -> int:
+        """Return when a right of a principal was last taken away; -1 never."""
+        return self._revoked_ns.get(name, -1)
+
+    def lapsed(self, name: str, now_ns: int) -> str:
+        """Return why the session of a principal does not hold (any more); empty while it does."""
+        principal = self.principals.get(name)
+        return "unknown" if principal is None else self._session(principal, now_ns)
+
     def _session(self, principal: Principal, now_ns: int) -> str:
-        """Return why the session does not hold any more."""
         if principal.session_start_ns < 0:
             return "no_session"
         if now_ns - principal.session_start_ns > self.rules.session_ns:
@@ -192,8 +213,7 @@ class AccessController:
         `approver`: who else agreed; counts only while logged on itself.
         LogUnwritable: it could not be recorded and the log fails closed, so it must not happen.
         """
-        principal = self.principals.get(name)
-        lapsed = "unknown" if principal is None else self._session(principal, now_ns)
+        principal, lapsed = self.principals.get(name), self.lapsed(name, now_ns)
         target = f"{resource[0]}/{resource[1]}"
         if principal is None or lapsed:
             self.audit.append(now_ns, name, action, target, Outcome.DENIED, detail=lapsed)
@@ -212,28 +232,42 @@ class AccessController:
             self._note_use(principal, action, now_ns)
         return found
 
-    def routine(self, name: str, action: str, gateway: tuple[str, str], now_ns: int) -> bool:
-        """Decide an act of an agents' class, from the cache where it is fresh enough.
+    def routine(
+        self,
+        name: str,
+        action: str,
+        gateway: tuple[str, str],
+        now_ns: int,
+        *,
+        count: int = 1,
+        acted_ns: int | None = None,
+    ) -> bool:
+        """Decide `count` like acts of an agents' class or a service, from the cache if fresh.
+
+        `acted_ns`: in which second they are counted, where that is not the present one.
 
         Allows are added up, denials recorded one by one. A revoked right may be used for up to
         `cache_ns` after its revocation and no longer; such uses are counted in `stale_allows`.
         """
         key = (name, action, gateway[1])
-        self.asked += 1
+        self.asked += count
         known = self._cache.get(key)
         if known is not None and now_ns - known.decided_ns < self.rules.cache_ns:
-            self.hits += 1
-            if self._revoked_ns.get(name, -1) >= known.decided_ns and known.allowed:
-                self.stale_allows += not self._evaluated(name, action, gateway).allowed
+            self.hits += count
+            revoked = self._revoked_ns.get(name, -1) >= known.decided_ns
+            if revoked and known.allowed and not self._evaluated(name, action, gateway).allowed:
+                self.stale_allows += count
         else:
             known = self._evaluated(name, action, gateway)._replace(decided_ns=now_ns)
             self._cache[key] = known
         deciding = ",".join(known.policies)
         if known.allowed:
-            self.audit.tally(now_ns, name, action, deciding)
+            when_ns = now_ns if acted_ns is None else acted_ns
+            self.audit.tally(when_ns, name, action, deciding, count=count)
         else:
             target = f"{gateway[0]}/{gateway[1]}"
-            self.audit.append(now_ns, name, action, target, Outcome.DENIED, policy=deciding)
+            denied = Outcome.DENIED
+            self.audit.append(now_ns, name, action, target, denied, count=count, policy=deciding)
         return known.allowed
 
     def _evaluated(self, name: str, action: str, gateway: tuple[str, str]) -> Decision:

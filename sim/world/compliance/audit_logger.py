@@ -185,14 +185,22 @@ class AuditLogger:
         self.missing, self._missing_since_ns = missing, since
         return "the store is full"
 
-    def tally(self, time_ns: int, principal_class: str, action: str, policy: str = "") -> None:
-        """Count one cached allow; `flush` writes one record a class, action and second."""
+    def tally(
+        self,
+        time_ns: int,
+        principal_class: str,
+        action: str,
+        policy: str = "",
+        *,
+        count: int = 1,
+    ) -> None:
+        """Count cached allows; `flush` writes one record a class, action and second."""
         key = (time_ns // _NS_PER_SECOND, principal_class, action, policy)
-        self._tallies[key] = self._tallies.get(key, 0) + 1
+        self._tallies[key] = self._tallies.get(key, 0) + count
 
-    def flush(self, now_ns: int) -> None:
-        """Write the tallies of all seconds that are over at `now_ns`."""
-        over = now_ns // _NS_PER_SECOND
+    def flush(self, now_ns: int, *, everything: bool = False) -> None:
+        """Write the tallies of all seconds that are over at `now_ns`, or `everything`."""
+        over = now_ns // _NS_PER_SECOND + everything
         due = sorted(key for key in self._tallies if key[0] < over)
         for key in due:
             second, principal_class, action, policy = key
@@ -289,11 +297,12 @@ class AuditLogger:
             return np.arange(start, max(start, end))
         return np.flatnonzero(np.logical_and.reduce(wanted)) + start
 
-    def to_frame(self) -> pl.DataFrame:
-        """Return the records that are kept, oldest first; integers and names."""
+    def to_frame(self, since: int = 0) -> pl.DataFrame:
+        """Return the records that are kept from sequence `since` on; integers and names."""
         names = np.array(self._names, dtype=object)
+        start = max(0, since - self.first)
         texts = {
-            name: names[_view(column, np.uint32)].tolist()
+            name: names[_view(column, np.uint32)[start:]].tolist()
             for name, column in (
                 ("actor", self._actor),
                 ("action", self._action),
@@ -305,13 +314,13 @@ class AuditLogger:
         outcomes = np.array([o.name.lower() for o in Outcome], dtype=object)
         return pl.DataFrame(
             {
-                "sequence": np.arange(self.first, len(self), dtype=np.int64),
-                "time_ns": _view(self._time, np.int64).copy(),
+                "sequence": np.arange(self.first + start, len(self), dtype=np.int64),
+                "time_ns": _view(self._time, np.int64)[start:].copy(),
                 "actor": texts["actor"],
                 "action": texts["action"],
                 "object": texts["object"],
-                "outcome": outcomes[_view(self._outcome, np.uint8)].tolist(),
-                "acts": _view(self._count, np.uint64).copy(),
+                "outcome": outcomes[_view(self._outcome, np.uint8)[start:]].tolist(),
+                "acts": _view(self._count, np.uint64)[start:].copy(),
                 "policy": texts["policy"],
                 "detail": texts["detail"],
             },
@@ -334,7 +343,15 @@ class AuditLogger:
 
         Their leaf hashes stay, so that every later proof holds; their space is free again.
         """
-        end = int(np.searchsorted(_view(self._time, np.int64), before_ns))
+        return self._drop(int(np.searchsorted(_view(self._time, np.int64), before_ns)))
+
+    def archive(self, size: int) -> int:
+        """Drop the contents of all records before the `size`-th, as `forget` does."""
+        return self._drop(min(size, len(self)) - self.first)
+
+    def _drop(self, end: int) -> int:
+        if end <= 0:
+            return 0
         for sequence in range(self.first, self.first + end):
             carried = self._introduced.pop(sequence, ())
             names = sum(_NAME.size + len(self._names[code].encode()) for code in carried)

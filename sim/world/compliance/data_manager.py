@@ -8,7 +8,7 @@ An erasure destroys the subject's key and deletes its rows on every replica. It 
 replicas have confirmed and the last backup that holds the key has expired: until then whoever has
 that backup can read old copies of the rows. All of it is claimed within the simulated system only.
 
-Source: Regulation (EU) 2016/679, articles 7, 12, 17, 20, 33, 34.
+Source: Regulation (EU) 2016/679, articles 7, 12, 17, 20.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
@@ -24,13 +24,12 @@ from typing import NamedTuple
 from Crypto.Cipher import AES
 
 from sim.world.compliance.audit_logger import AuditLogger, Outcome
+from sim.world.compliance.key_backups import KeyBackups
 
 HOUR_NS = 3_600_000_000_000
 DAY_NS = 24 * HOUR_NS
 ANSWER_WITHIN_NS = 30 * DAY_NS
 """Article 12(3): one month, taken as 30 days."""
-NOTIFY_WITHIN_NS = 72 * HOUR_NS
-"""Article 33(1): from when the controller is aware, not from when it happened."""
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 
@@ -64,6 +63,10 @@ class Subject:
     rows: int = 0
 
 
+Known = tuple[str, Sequence[str], Sequence[tuple[str, Mapping[str, str]]]]
+"""A subject as it is taken over: name, purposes consented to, (purpose, data) of its rows."""
+
+
 class Row(NamedTuple):
     """What a replica stores of a subject: a token, a purpose, and ciphertext."""
 
@@ -80,6 +83,8 @@ class Erasure:
 
     number: int
     token: str
+    rows: int
+    """Numbers of rows that the subject ever had: each was below this."""
     asked_ns: int
     key_digest: str
     waiting: list[str]
@@ -97,29 +102,11 @@ class Erasure:
         return bool(self.waiting) and now_ns > self.asked_ns + ANSWER_WITHIN_NS
 
 
-@dataclass(slots=True)
-class Breach:
-    """`aware_ns` starts the clock. `high_risk`: the subjects must be told too (article 34)."""
-
-    number: int
-    occurred_ns: int
-    aware_ns: int
-    subjects: tuple[str, ...]
-    high_risk: bool
-    authority_ns: int | None = None
-    subjects_told_ns: int | None = None
-
-    def late(self, now_ns: int) -> bool:
-        """Tell whether the authority was told, or is still untold, after 72 hours."""
-        told = now_ns if self.authority_ns is None else self.authority_ns
-        return told > self.aware_ns + NOTIFY_WITHIN_NS
-
-
 @dataclass(frozen=True, slots=True)
 class DataRules:
     """`purposes`: what data may be processed for. `propagation_ns`: how long a withdrawal may take
-    to reach every processor. Backups of the keys are made every `backup_every_ns`, from 0 on, and
-    kept for `backup_kept_ns`; `backup_every_ns` 0: none."""
+    to reach every processor. Backups of the keys are made every `backup_every_ns` (the caller calls
+    `back_up`) and kept for `backup_kept_ns`; `backup_every_ns` 0: none."""
 
     purposes: tuple[str, ...]
     propagation_ns: int
@@ -129,6 +116,8 @@ class DataRules:
     """Rows older than this are deleted; 0: never."""
 
     def __post_init__(self) -> None:
+        if self.backup_every_ns and not self.backup_kept_ns:
+            raise ValueError("backup_kept_ns 0: backups that are made must be kept for some time")
         if not self.purposes:
             raise ValueError("purposes: name at least one")
         for name in ("propagation_ns", "backup_every_ns", "backup_kept_ns", "retention_ns"):
@@ -154,11 +143,17 @@ class DataManager:
         self.subjects: dict[str, Subject] = {}
         self.replicas: dict[str, dict[tuple[str, int], Row]] = {name: {} for name in replicas}
         self.erasures: list[Erasure] = []
-        self.breaches: list[Breach] = []
         self._seed = seed
+        self.backups = KeyBackups(rules.backup_kept_ns) if rules.backup_every_ns else None
+        self.hidden: dict[str, list[Row]] = {}
+        """By replica: rows that its keeper put where nobody inspects."""
+        self.stolen: dict[str, bytes] = {}
+        """Keys by token that somebody took a copy of."""
         self._enrolled = 0
         self._sealed = 0
         self._by_token: dict[str, Subject] = {}
+        self._counts: dict[str, int] = {}
+        """By token, of the erased too: how many rows it ever had."""
 
     # Subjects and consent
 
@@ -167,6 +162,28 @@ class DataManager:
 
         Who was erased may come back, as somebody new.
         """
+        subject = self._new(name, now_ns)
+        self._say(now_ns, "subject", "enroll", subject)
+        return subject
+
+    def take_over(self, population: Iterable[Known], now_ns: int) -> int:
+        """Take subjects over with consents and data, on every replica; return how many.
+
+        One record stands for all. Refused: a name is taken, a purpose unknown.
+        """
+        count = 0
+        for name, consents, rows in population:
+            subject = self._new(name, now_ns)
+            for purpose in consents:
+                self._known(purpose)
+                subject.consents.append(Consent(purpose, True, now_ns, 1))
+            for purpose, data in rows:
+                self._put(subject, purpose, data, now_ns)
+            count += 1
+        self.audit.append(now_ns, "controller", "take_over", "subject/*", Outcome.DONE, count=count)
+        return count
+
+    def _new(self, name: str, now_ns: int) -> Subject:
         if name in self.subjects:
             raise Refused(f"subject {name!r} exists")
         self._enrolled += 1
@@ -174,15 +191,14 @@ class DataManager:
         token = sha256(b"token" + origin).hexdigest()[:16]
         subject = Subject(token, sha256(b"key" + origin).digest(), now_ns)
         self.subjects[name] = self._by_token[token] = subject
-        self._say(now_ns, "subject", "enroll", subject)
         return subject
 
     def consent(self, name: str, purpose: str, *, given: bool, version: int, now_ns: int) -> None:
         """Take a subject's word on a purpose; withdrawing is the same act (article 7(3))."""
         subject = self._subject(name)
         self._known(purpose)
-        subject.consents.append(Consent(purpose, given, now_ns, version))
         self._say(now_ns, "subject", "consent" if given else "withdraw", subject, purpose)
+        subject.consents.append(Consent(purpose, given, now_ns, version))
 
     def consent_at(self, name: str, purpose: str, time_ns: int) -> Consent | None:
         """Return the statement in force at a time, to demonstrate consent (article 7(1))."""
@@ -209,21 +225,40 @@ class DataManager:
         if now is None or not now.given:
             self._say(now_ns, "processor", "store", subject, purpose, Outcome.DENIED)
             raise Refused(f"subject {name!r} has not consented to {purpose!r}")
+        row = self._put(subject, purpose, data, now_ns)
+        self._say(now_ns, "processor", "store", subject, sha256(row.sealed).hexdigest())
+        return row.number
+
+    def _put(self, subject: Subject, purpose: str, data: Mapping[str, str], now_ns: int) -> Row:
         sealed = self._seal(subject, json.dumps(dict(data), sort_keys=True).encode())
         row = Row(subject.token, subject.rows, purpose, now_ns, sealed)
         subject.rows += 1
+        self._counts[subject.token] = subject.rows
         for rows in self.replicas.values():
             rows[row.token, row.number] = row
-        self._say(now_ns, "processor", "store", subject, sha256(sealed).hexdigest())
-        return row.number
+        return row
 
-    def read(self, name: str, number: int, replica: str, now_ns: int) -> dict[str, str]:
-        """Open one row. Refused: it is not there, or its purpose is not consented to."""
-        subject = self._subject(name)
-        row = self.replicas[replica].get((subject.token, number))
+    def row(self, name: str, number: int, replica: str) -> Row:
+        """Return a row as a replica stores it. Refused: it is not there."""
+        row = self.replicas[replica].get((self._subject(name).token, number))
         if row is None:
             raise Refused(f"subject {name!r} has no row {number}")
-        if not self.may_process(name, row.purpose, now_ns):
+        return row
+
+    def read(
+        self, name: str, number: int, replica: str, now_ns: int, *, as_of_ns: int | None = None
+    ) -> dict[str, str]:
+        """Open one row. Refused: it is not there, or its purpose is not consented to.
+
+        `as_of_ns`: up to when the reader has heard of consents; left out, `may_process` decides.
+        """
+        row, subject = self.row(name, number, replica), self._subject(name)
+        if as_of_ns is None:
+            may = self.may_process(name, row.purpose, now_ns)
+        else:
+            heard = self.consent_at(name, row.purpose, as_of_ns)
+            may = heard is not None and heard.given
+        if not may:
             self._say(now_ns, "processor", "read", subject, row.purpose, Outcome.DENIED)
             raise Refused(f"subject {name!r} has not consented to {row.purpose!r}")
         return self._open(subject.key, row)
@@ -256,15 +291,16 @@ class DataManager:
     def hold(self, name: str, case: str, now_ns: int) -> None:
         """Forbid a subject's erasure while a case is open (article 17(3)(e))."""
         subject = self._subject(name)
-        subject.held[case] = now_ns
         self._say(now_ns, "legal", "hold", subject, case)
+        subject.held[case] = now_ns
 
     def lift(self, name: str, case: str, now_ns: int) -> None:
         """End a hold. Refused: there is none for this case."""
         subject = self._subject(name)
-        if subject.held.pop(case, None) is None:
+        if case not in subject.held:
             raise Refused(f"subject {name!r} is not held for {case!r}")
         self._say(now_ns, "legal", "lift", subject, case)
+        del subject.held[case]
 
     def erase(self, name: str, now_ns: int) -> Erasure:
         """Destroy a subject's key and ask all replicas to delete its rows.
@@ -278,34 +314,35 @@ class DataManager:
             self._say(now_ns, "subject", "erase", subject, cases, Outcome.DENIED)
             raise Refused(f"subject {name!r} is held for {cases}")
         digest = sha256(subject.key).hexdigest()
-        until = self.last_backup_until_ns(subject.created_ns, now_ns)
+        until = self.backups.until_ns(subject.token, now_ns) if self.backups else now_ns
         number = len(self.erasures)
-        request = Erasure(number, subject.token, now_ns, digest, list(self.replicas), until)
-        self.erasures.append(request)
+        request = Erasure(
+            number, subject.token, subject.rows, now_ns, digest, list(self.replicas), until
+        )
         self._say(now_ns, "subject", "erase", subject, digest)
+        self.erasures.append(request)
         del self.subjects[name], self._by_token[subject.token]
         return request
 
-    def last_backup_until_ns(self, created_ns: int, destroyed_ns: int) -> int:
-        """Return when the last backup that holds a key expires; its destruction if none does."""
-        every = self.rules.backup_every_ns
-        if not every:
-            return destroyed_ns
-        last = destroyed_ns // every * every
-        return last + self.rules.backup_kept_ns if last >= created_ns else destroyed_ns
+    def confirm(self, erasure: int, replica: str, now_ns: int, *, lie: str = "") -> int:
+        """Delete an erased subject's rows on one replica; return how many it says it deleted.
 
-    def confirm(self, number: int, replica: str, now_ns: int) -> None:
-        """Delete an erased subject's rows on one replica, when the request has reached it."""
-        request = self.erasures[number]
+        `lie`: what its keeper does instead, `kept` (nothing) or `hidden` (moves them elsewhere).
+        """
+        request = self.erasures[erasure]
         if replica not in request.waiting:
-            return
-        rows = self.replicas[replica]
-        for key in [key for key in rows if key[0] == request.token]:
-            del rows[key]
-        request.waiting.remove(replica)
-        request.confirmed[replica] = now_ns
+            return 0
         about = f"subject/{request.token}"
         self.audit.append(now_ns, replica, "delete_rows", about, Outcome.DONE)
+        request.waiting.remove(replica)
+        request.confirmed[replica] = now_ns
+        rows = self.replicas[replica]
+        there = [(request.token, n) for n in range(request.rows) if (request.token, n) in rows]
+        for key in there if lie != "kept" else ():
+            row = rows.pop(key)
+            if lie == "hidden":
+                self.hidden.setdefault(replica, []).append(row)
+        return len(there)
 
     def expire(self, replica: str, now_ns: int) -> int:
         """Delete what is older than the retention on one replica; return how many rows."""
@@ -326,32 +363,54 @@ class DataManager:
             self.audit.append(now_ns, replica, "expire_rows", "*", Outcome.DONE, detail=said)
         return len(old)
 
-    # Breaches
+    # What is left
 
-    def breach(
-        self, occurred_ns: int, aware_ns: int, subjects: tuple[str, ...], *, high_risk: bool
-    ) -> Breach:
-        """Enter a breach into the register, at the time at which the controller is aware of it."""
-        if aware_ns < occurred_ns:
-            raise ValueError(f"aware at {aware_ns} ns, before it happened at {occurred_ns} ns")
-        made = Breach(len(self.breaches), occurred_ns, aware_ns, subjects, high_risk)
-        self.breaches.append(made)
-        said, about = f"{len(subjects)} subjects", f"breach/{made.number}"
-        self.audit.append(aware_ns, "controller", "breach", about, Outcome.DONE, detail=said)
-        return made
+    def back_up(self, now_ns: int) -> None:
+        """Expire old backups of the keys and make one, if there are backups."""
+        if self.backups is not None:
+            self.backups.expire(now_ns)
+            self.backups.make({s.token: s.key for s in self.subjects.values()}, now_ns)
 
-    def notify(self, number: int, whom: str, now_ns: int) -> None:
-        """Note that the authority, or the subjects, were told."""
-        if whom not in ("authority", "subjects"):
-            raise ValueError(f"whom {whom!r}: need authority or subjects")
-        breach = self.breaches[number]
-        if whom == "authority":
-            breach.authority_ns = now_ns
-        else:
-            breach.subjects_told_ns = now_ns
-        late = "late" if whom == "authority" and breach.late(now_ns) else ""
-        act, about = f"notify_{whom}", f"breach/{number}"
-        self.audit.append(now_ns, "controller", act, about, Outcome.DONE, detail=late)
+    def orphans(self, replica: str) -> dict[str, int]:
+        """Count rows by token on a replica that it confirmed to have deleted, or of nobody."""
+        found: dict[str, int] = {}
+        waiting = dict.fromkeys(e.token for e in self.erasures if replica in e.waiting)
+        for token, _ in self.replicas[replica]:
+            if token not in self._by_token and token not in waiting:
+                found[token] = found.get(token, 0) + 1
+        return found
+
+    def purge(self, replica: str) -> int:
+        """Delete the orphans of a replica; return how many rows."""
+        rows, gone = self.replicas[replica], self.orphans(replica)
+        for key in [key for key in rows if key[0] in gone]:
+            del rows[key]
+        return sum(gone.values())
+
+    def recoverable(self, token: str, now_ns: int) -> int:
+        """Count the rows of a token that opened with any key that is left anywhere.
+
+        Tries them: keys of the living, of backups that have not expired, and stolen ones.
+        """
+        if self.backups is not None:
+            self.backups.expire(now_ns)
+        keys = [self.stolen.get(token), self.backups.key(token) if self.backups else None]
+        if token in self._by_token:
+            keys.append(self._by_token[token].key)
+        stored = [
+            rows[token, number]
+            for rows in self.replicas.values()
+            for number in range(self._counts.get(token, 0))
+            if (token, number) in rows
+        ]
+        stored += [row for rows in self.hidden.values() for row in rows if row.token == token]
+        return sum(any(key is not None and self._opens(key, row) for key in keys) for row in stored)
+
+    def _opens(self, key: bytes, row: Row) -> bool:
+        try:
+            return bool(self._open(key, row))
+        except ValueError:
+            return False
 
     # Parts
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from sim.world.compliance.audit_logger import AuditLogger, Outcome, Record
 
+_BESIDE = ("broken", "missing", "_missing_since_ns", "_tallies")
+
 ACTS = ("edit", "rewrite", "delete", "truncate", "insert", "back_date")
 
 
@@ -71,4 +73,6 @@ def _rebuild(log: AuditLogger, records: list[Record]) -> None:
         _, time_ns, actor, action, object_, outcome, acts, policy, detail = record
         row = (time_ns, actor, action, object_, Outcome(outcome), acts, policy, detail)
         fresh.write_unchecked(row)
-    log.__dict__.update(fresh.__dict__)
+    # What is not in the store is as it was: counts that are not due yet, acts gone unrecorded.
+    kept = {name: log.__dict__[name] for name in _BESIDE}
+    log.__dict__.update(fresh.__dict__ | kept)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from sim.engine.node import Core
 from sim.protocol.chain import Chain
 from sim.protocol.events import Event, Restarted
 from sim.protocol.validator import Validator
@@ -44,6 +45,8 @@ class Mind:
 
     def __init__(self, core: Validator, engagements: tuple[Engagement, ...]) -> None:
         self.core = core
+        self.host: Core = core
+        """What runs the core: itself, or the struck computer under it."""
         self._me = core.me
         self._engagements = engagements
         self._begun = [False] * len(engagements)
@@ -62,7 +65,7 @@ class Mind:
                 taken = engaged.attack.see(self._me, event, now_ns)
                 if taken is not None:
                     return begun + _addressed(taken, rank)
-        return begun + self.edit(list(self.core.handle(event, now_ns)), now_ns)
+        return begun + self.edit(list(self.host.handle(event, now_ns)), now_ns)
 
     def edit(self, effects: list[Edited], now_ns: int) -> list[Edited]:
         """Pass `effects` through all attacks that are on; what one holds back the next edits."""

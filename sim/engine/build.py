@@ -34,6 +34,7 @@ from sim.engine.stations import StationMeter
 from sim.engine.tap import Tap
 from sim.engine.transport import Transport
 from sim.engine.witness import Witness
+from sim.monitor.base import NOBODY
 from sim.monitor.punishment import Terms
 from sim.monitor.watch import Watch
 from sim.protocol.baselines.electorate import Electorate
@@ -98,7 +99,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
     setting = _setting(scenario, Chance(scenario.seed, replicate))
     env, nodes, regions = setting.env, setting.nodes, setting.regions
     entries = timetable(scenario, setting.census)
-    rules = link_rules(scenario, setting.census)
+    rules = link_rules(scenario, setting.census, entries)
     plane = _plane(setting)
     plane_faults = None if plane is None else PlaneFaults(plane, rules, regions)
     payload: Payload = NoPayload()
@@ -121,11 +122,10 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
     driver = _driver(setting, payload, observer, watch, meter, links, signer)
     driver.transport.tap = _tap(scenario, recorder)
     faults = Timetable(
-        env=env,
-        nodes=nodes,
+        driver=driver,
+        chance=setting.chance,
         plane=plane_faults,
         revive=_reviver(driver, watch),
-        revoke=driver.transport.revoke,
         record=_fault_rows(recorder, env),
         healed=watch.healed,
     )
@@ -137,6 +137,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
             plane_faults.lending.start()
     _schedule_operations(scenario, env, driver, nodes, observer)
     attach(scenario, setting.minds, driver, recorder, watch)
+    faults.impair(entries)
     observer.epoch(setting.first, 0)
     office = None if ear is None else _office(setting, ear, watch, links, signer)
     return World(
@@ -419,7 +420,7 @@ def _schedule_links(env: Loop, faults: PlaneFaults, duration_ns: int) -> None:
 
 def _fault_rows(recorder: Sink, env: Loop) -> Callable[[int, Any, str], None]:
     def record(index: int, fault: Any, event: str) -> None:
-        for node in fault.nodes:
+        for node in fault.nodes or (NOBODY,):
             recorder.append_row(
                 "faults",
                 time_ns=env.now,
@@ -428,7 +429,7 @@ def _fault_rows(recorder: Sink, env: Loop) -> Callable[[int, Any, str], None]:
                 kind=fault.kind,
                 event=event,
                 node=node,
-                target="",
+                target=fault.target,
             )
 
     return record

@@ -265,6 +265,15 @@ class Driver(Addressee):
         node.timers[timer_id[2]] = (timer_id, due, due)
         self.agenda.at(due, self._timer_due, (node, node.life, timer_id[2], due))
 
+    def due_ns(self, node: int) -> dict[str, int]:
+        """Return when the armed timers of a validator are due, by purpose."""
+        return {purpose: timer[1] for purpose, timer in self.nodes[node].timers.items()}
+
+    def move_timer(self, node: int, purpose: str, due_ns: int) -> None:
+        """Let an armed timer be due at another time, not before now."""
+        struck = self.nodes[node]
+        self._schedule_timer(struck, struck.timers[purpose][0], due_ns)
+
     def _timer_due(self, alarm: tuple[Node, int, str, int]) -> None:
         node, life, purpose, wake = alarm
         armed = node.timers.get(purpose)

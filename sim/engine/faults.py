@@ -1,8 +1,8 @@
 """Carry out the fault timetable: what begins and ends when, on validators and on the agent plane.
 
-Owns the present state of crashes, slowdowns, throttles and cuts. Overlapping faults of one kind on
-one validator count once each: it is up again when every crash has ended, and the strongest slowdown
-or throttle of those in force applies.
+Owns the present state of crashes, slowdowns, throttles and struck computers. Overlapping faults of
+one kind on one validator count once each: it is up again when every crash has ended, and the
+strongest slowdown or throttle of those in force applies.
 """
 
 from __future__ import annotations
@@ -12,35 +12,46 @@ from typing import NamedTuple
 
 from simpy.events import URGENT
 
-from sim.engine.loop import Loop
+from sim.engine.driver import Driver
+from sim.engine.impairment import Impaired
 from sim.engine.node import Node
 from sim.engine.plane_faults import PlaneFaults
-from sim.world.faults import Fault
+from sim.world.chance import Chance
+from sim.world.crypto.key_service import KeyService
+from sim.world.faults import Fault, Quota, Span
+from sim.world.faults.disk import Disk
 
 _WHOLE = 1_000_000
 
 
 class Entry(NamedTuple):
-    """One fault of the timetable. `flap_ns`: it ends and begins in turns of that length."""
+    """One fault of the timetable, on in each span; `flap_ns`: on and off take turns in a span."""
 
     place: int
     fault: Fault
-    at_ns: int
-    until_ns: int | None
+    spans: tuple[Span, ...]
     flap_ns: int | None = None
 
 
 def turns(entry: Entry, duration_ns: int) -> list[tuple[int, bool]]:
     """Return when a fault begins (True) and ends (False), in order; a flapping one many times."""
-    end = duration_ns if entry.until_ns is None else entry.until_ns
-    if entry.flap_ns is None:
-        return [(entry.at_ns, True)] + ([] if entry.until_ns is None else [(end, False)])
+    found: list[tuple[int, bool]] = []
+    for at_ns, until_ns in entry.spans:
+        if entry.flap_ns is not None:
+            end_ns = duration_ns if until_ns is None else until_ns
+            found += _flaps(at_ns, end_ns, entry.flap_ns)
+        else:
+            found += [(at_ns, True)] + ([] if until_ns is None else [(until_ns, False)])
+    return found
+
+
+def _flaps(at_ns: int, end_ns: int, flap_ns: int) -> list[tuple[int, bool]]:
     found = []
-    at, begins = entry.at_ns, True
-    while at < end:
-        found.append((at, begins))
-        at, begins = at + entry.flap_ns, not begins
-    return found if begins else [*found, (end, False)]
+    begins = True
+    while at_ns < end_ns:
+        found.append((at_ns, begins))
+        at_ns, begins = at_ns + flap_ns, not begins
+    return found if begins else [*found, (end_ns, False)]
 
 
 def touches(entries: list[Entry], duration_ns: int) -> list[int]:
@@ -54,32 +65,51 @@ class Timetable:
     def __init__(
         self,
         *,
-        env: Loop,
-        nodes: list[Node],
+        driver: Driver,
+        chance: Chance,
         plane: PlaneFaults | None,
         revive: Callable[[Node, bool], None],
-        revoke: Callable[[Node], None],
         record: Callable[[int, Fault, str], None],
         healed: Callable[[int], None],
     ) -> None:
-        self.env = env
-        self.nodes = nodes
+        self.env = driver.env
+        self.nodes = driver.nodes
+        self._driver = driver
+        self._chance = chance
         self._plane = plane
         self._revive = revive
-        self._revoke = revoke
         self._record = record
         self._healed = healed
-        self._crashes = [0] * len(nodes)
-        self._forgot = [False] * len(nodes)
+        self._crashes = [0] * len(self.nodes)
+        self._forgot = [False] * len(self.nodes)
         self._slow: dict[int, list[int]] = {}
         self._throttled: dict[int, list[int]] = {}
-        self._rates = [node.links[0].bits_per_s for node in nodes]
+        self._rates = [node.links[0].bits_per_s for node in self.nodes]
+        self._computers: dict[int, Impaired] = {}
+        self._services: dict[tuple[tuple[int, ...], Quota | None, int], list[KeyService]] = {}
 
     def schedule(self, entries: list[Entry], duration_ns: int) -> None:
         """Put the beginning and end of each fault into the loop, before what happens then."""
         for entry in entries:
             for when_ns, begins in turns(entry, duration_ns):
                 self._at(when_ns, entry, begins=begins)
+
+    def impair(self, entries: list[Entry]) -> None:
+        """Put computers that faults can strike under the cores of those that they will strike."""
+        impairing = [entry.fault for entry in entries if entry.fault.impairs]
+        for node in dict.fromkeys(node for fault in impairing for node in fault.nodes):
+            self._impair(node)
+
+    def _impair(self, node: int) -> None:
+        struck = self.nodes[node]
+        mind = struck.mind
+        core = struck.validator if mind is None else mind.host
+        disk = Disk(self._chance.key(f"validators/disk/{node}"))
+        computer = self._computers[node] = Impaired(core, node, disk, self._driver.edge.owes)
+        if mind is None:
+            struck.validator = computer
+        else:
+            mind.host = computer
 
     def _at(self, when_ns: int, entry: Entry, *, begins: bool) -> None:
         self.env.at(when_ns, self._due, (entry, begins), URGENT)
@@ -106,7 +136,7 @@ class Timetable:
         victim.relayed.clear()
         victim.verified.clear()
         now = self.env.now
-        self._revoke(victim)
+        self._driver.transport.revoke(victim)
         victim.cpu.clear(now)
         victim.links[0].consensus.clear(now)
         victim.links[1].consensus.clear(now)
@@ -140,6 +170,42 @@ class Timetable:
             link.set_rate(max(2, self._rates[node] * left // _WHOLE))
         if self._plane is not None:
             self._plane.throttle(node, left, self.env.now)
+
+    def skew(self, node: int, step_ns: int, rate_ppm: int, *, on: bool) -> None:
+        now, clock = self.env.now, self._computers[node].clock
+        dues = {purpose: clock.local_ns(due) for purpose, due in self._driver.due_ns(node).items()}
+        clock.change(now, step_ns, rate_ppm, on=on)
+        for purpose, local_ns in dues.items():
+            self._driver.move_timer(node, purpose, max(now, clock.true_ns(local_ns)))
+
+    def slow_disk(self, node: int, write_ns: int, *, on: bool) -> None:
+        self._computers[node].disk.slow(write_ns, on=on)
+
+    def fail_writes(self, node: int, share_ppm: int, *, on: bool) -> None:
+        self._computers[node].disk.fail(share_ppm, on=on)
+
+    def fill_disk(self, node: int, *, on: bool) -> None:
+        self._computers[node].disk.fill(on=on)
+
+    def stop_signing(self, node: int, *, on: bool) -> None:
+        self._computers[node].unsigned += 1 if on else -1
+
+    def limit_signing(
+        self, nodes: tuple[int, ...], quota: Quota | None, delay_ns: int, *, on: bool
+    ) -> None:
+        terms = (nodes, quota, delay_ns)
+        if on:
+            rate_nhz, burst = (0, 1) if quota is None else quota
+            service = KeyService(rate_nhz, burst, delay_ns)
+            self._services.setdefault(terms, []).append(service)
+        else:
+            service = self._services[terms].pop()
+        for node in nodes:
+            services = self._computers[node].services
+            if on:
+                services.append(service)
+            else:
+                services.remove(service)
 
 
 def _strongest(

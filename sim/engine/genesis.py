@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sim.scenario.exposure import genesis_stakes
+from numpy.random import Generator
+
+from sim.scenario.exposure import genesis_stakes, in_place
 from sim.scenario.model import LognormalStake, Scenario, Validators
 from sim.scenario.selection import (
     ByStake,
@@ -12,12 +14,15 @@ from sim.scenario.selection import (
     Heaviest,
     Ids,
     InRegion,
+    InZone,
     Lightest,
+    OfProvider,
     Random,
     Selection,
     up_to_share,
 )
 from sim.world.chance import Chance
+from sim.world.network.regions import provider_of, spread_over_zones
 
 
 def validator_regions(scenario: Scenario) -> list[str]:
@@ -81,13 +86,25 @@ class Census:
             return up_to_share(self.weights[:count], selection.heaviest_ppm, heaviest=True)
         if isinstance(selection, Lightest):
             return up_to_share(self.weights[:count], selection.lightest_ppm, heaviest=False)
-        assert isinstance(selection, InRegion)
-        return self.in_regions((selection.region,), count)
+        assert isinstance(selection, InRegion | InZone | OfProvider)
+        return tuple(in_place(selection, self.regions[:count]))
 
-    def in_regions(self, names: Sequence[str], count: int | None = None) -> tuple[int, ...]:
+    def in_regions(self, names: Sequence[str]) -> tuple[int, ...]:
         """Return the identities that live in one of `names`, ascending."""
-        chosen = self.regions if count is None else self.regions[:count]
-        return tuple(i for i, region in enumerate(chosen) if region in names)
+        return tuple(i for i, region in enumerate(self.regions) if region in names)
+
+    def in_zones(self, names: Sequence[str]) -> tuple[int, ...]:
+        """Return the identities that run in one of these zones, ascending."""
+        zones = spread_over_zones(self.regions)
+        return tuple(i for i, zone in enumerate(zones) if zone in names)
+
+    def at_providers(self, names: Sequence[str]) -> tuple[int, ...]:
+        """Return the identities that run at one of these providers, ascending."""
+        return tuple(i for i, name in enumerate(self.regions) if provider_of(name) in names)
+
+    def stream(self, purpose: str) -> Generator:
+        """Return the stream of draws that `purpose` names."""
+        return self._chance.stream(purpose)
 
 
 def _largest(values: Sequence[int], how_many: int) -> tuple[int, ...]:

@@ -86,7 +86,7 @@ class PlaneFaults:
                 blocked=loses and certain,
                 extra_loss_ppb=rule.probability_ppb if loses and not certain else 0,
                 # A delay of some messages only is charged to all in proportion: the mean is kept.
-                extra_delay_ns=rule.delay_ns * rule.probability_ppb // PPB
+                extra_delay_ns=(rule.delay_ns + rule.jitter_ns // 2) * rule.probability_ppb // PPB
                 if rule.verdict == DELAY
                 else 0,
             )

@@ -12,9 +12,9 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKey, ByKind
-from sim.scenario.disturbances import End, Instant
 from sim.scenario.fields import Count, Flag, duration, share
-from sim.scenario.selection import MAX_VALIDATORS, Selection
+from sim.scenario.occurrence import Instant
+from sim.scenario.selection import MAX_VALIDATORS, End, Selection
 
 Number: TypeAlias = Annotated[int, Count(0, 2**53)]
 

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKind
-from sim.scenario.disturbances import Instant
 from sim.scenario.fields import Count, Flag, Text, duration
+from sim.scenario.occurrence import Instant
 from sim.scenario.selection import REGION_NAME
 
 NAME = Text(40, r"[a-z][a-z0-9_-]*", "a name of small letters and digits")

@@ -1,42 +1,22 @@
 """What goes wrong: link rules and faults.
 
-Owns: the `network.rules` and `faults` sections, in integers.
+Owns: the `network.rules` section, crashes and cuts, and the union of all faults, in integers. A
+link rule is what the network is like; a fault of links comes, goes and is on the record.
 Must not know: how they are carried out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
+from sim.scenario import breakdowns
 from sim.scenario.base import STRICT
-from sim.scenario.choices import ByKey, ByKind
+from sim.scenario.breakdowns import Struck
+from sim.scenario.choices import ByKind
 from sim.scenario.fields import Flag, decimal, duration, probability, share
-from sim.scenario.selection import REGION_NAME, Selection, ValidatorIndex
-
-Instant: TypeAlias = Annotated[int, duration("0 s", "365 d")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegionEnd:
-    """All validators of these regions."""
-
-    __pydantic_config__ = STRICT
-    regions: tuple[Annotated[str, REGION_NAME], ...]
-    """Names of regions."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdsEnd:
-    """These validators."""
-
-    __pydantic_config__ = STRICT
-    ids: tuple[ValidatorIndex, ...]
-    """Identities."""
-
-
-ENDS: dict[str, type[Any]] = {"regions": RegionEnd, "ids": IdsEnd}
-End: TypeAlias = Annotated[RegionEnd | IdsEnd, ByKey(ENDS, "an end of a link")]
+from sim.scenario.occurrence import Instant, Timed
+from sim.scenario.selection import End
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,71 +90,47 @@ Rule: TypeAlias = Annotated[DelayRule | DropRule | DuplicateRule | CorruptRule, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crash:
+class Crash(Struck):
     """Validators stop, and restart with what they had persisted."""
 
     __pydantic_config__ = STRICT
     kind: Literal["crash"]
     """Told apart by this."""
-    nodes: Selection
-    """Who."""
-    at_ns: Instant
-    """When they stop."""
-    until_ns: Instant | None = None
-    """When they restart; left out, never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AmnesiaCrash:
+class AmnesiaCrash(Struck):
     """Validators stop, and restart without what they had persisted. This can break safety."""
 
     __pydantic_config__ = STRICT
     kind: Literal["amnesia_crash"]
     """Told apart by this."""
-    nodes: Selection
-    """Who."""
-    at_ns: Instant
-    """When they stop."""
-    until_ns: Instant
-    """When they restart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlowNode:
+class SlowNode(Struck):
     """Every service of the validators' workers takes longer."""
 
     __pydantic_config__ = STRICT
     kind: Literal["slow_node"]
     """Told apart by this."""
-    nodes: Selection
-    """Who."""
-    at_ns: Instant
-    """From when."""
-    until_ns: Instant | None = None
-    """Until when; left out, the end of the run."""
     factor_micro: Annotated[int, decimal("1", "1000")]
     """How many times as long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Throttle:
+class Throttle(Struck):
     """The validators' uplinks and downlinks are slower."""
 
     __pydantic_config__ = STRICT
     kind: Literal["throttle"]
     """Told apart by this."""
-    nodes: Selection
-    """Who."""
-    at_ns: Instant
-    """From when."""
-    until_ns: Instant | None = None
-    """Until when; left out, the end of the run."""
     bandwidth_left_ppm: Annotated[int, share("0.01 %", "100 %")]
     """What remains of the bandwidth."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Partition:
+class Partition(Timed):
     """Validators are cut into groups that do not reach one another."""
 
     __pydantic_config__ = STRICT
@@ -182,14 +138,32 @@ class Partition:
     """Told apart by this."""
     groups: tuple[End, ...]
     """Who stays together; validators in no group are together as one more group."""
-    at_ns: Instant
-    """When the network splits."""
-    until_ns: Instant
-    """When it heals."""
     one_way: Annotated[bool, Flag()] = False
     """Only messages from an earlier to a later group are lost."""
     flap_ns: Annotated[int, duration("10 ms", "1 d")] | None = None
     """Split and healed take turns of this length until it heals for good."""
 
 
-Fault: TypeAlias = Annotated[Crash | AmnesiaCrash | SlowNode | Throttle | Partition, ByKind()]
+Fault: TypeAlias = Annotated[
+    Crash
+    | AmnesiaCrash
+    | SlowNode
+    | Throttle
+    | Partition
+    | breakdowns.LinkLoss
+    | breakdowns.LinkDelay
+    | breakdowns.LinkDuplication
+    | breakdowns.LinkReordering
+    | breakdowns.LinkCorruption
+    | breakdowns.ZoneOutage
+    | breakdowns.RegionOutage
+    | breakdowns.ProviderOutage
+    | breakdowns.ClockSkew
+    | breakdowns.SlowDisk
+    | breakdowns.FailingDisk
+    | breakdowns.FullDisk
+    | breakdowns.KmsOutage
+    | breakdowns.KmsThrottle
+    | breakdowns.Rollout,
+    ByKind(),
+]

@@ -7,6 +7,7 @@ is refused is refused rightly.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import exp
 from statistics import NormalDist
 from typing import Any
@@ -22,14 +23,37 @@ from sim.scenario.adversaries import (
     Sleeper,
     Twins,
 )
+from sim.scenario.breakdowns import (
+    FailingDisk,
+    FullDisk,
+    KmsOutage,
+    Outage,
+    ProviderOutage,
+    RegionOutage,
+    ZoneOutage,
+)
 from sim.scenario.disturbances import AmnesiaCrash, Crash
 from sim.scenario.model import EqualStake, ListedStake, Validators, Weights, ZipfStake
-from sim.scenario.selection import ByStake, ByWeight, Heaviest, Ids, Lightest, Random, up_to_share
+from sim.scenario.selection import (
+    ByStake,
+    ByWeight,
+    Heaviest,
+    Ids,
+    InRegion,
+    InZone,
+    Lightest,
+    OfProvider,
+    Random,
+    up_to_share,
+)
 
 _WHOLE = 1_000_000
 DOUBLE_SIGNERS = (Equivocate, DoubleVote, Twins)
 """Adversaries whose validators sign conflicting statements, so that their weight may count on both
 sides of a fork. (A silent one may not; who does so in old epochs only has no weight any more.)"""
+
+GONE = (Crash, FailingDisk, FullDisk, KmsOutage)
+"""Faults whose validators do not vote while they last."""
 
 
 def safety_limit_ppm(level: int) -> int:
@@ -58,6 +82,23 @@ def byzantine_ppm(validators: Validators, weights: Weights, adversaries: Any, fa
     return _least_share(validators, weights, bad)
 
 
+def outage_places(outage: Outage) -> list[InRegion | InZone | OfProvider]:
+    """Return the selections of the validators in each place that an outage names."""
+    if isinstance(outage, RegionOutage):
+        return [InRegion(region=name) for name in outage.regions]
+    if isinstance(outage, ZoneOutage):
+        return [InZone(zone=name) for name in outage.zones]
+    assert isinstance(outage, ProviderOutage)
+    return [OfProvider(provider=name) for name in outage.providers]
+
+
+def _for_good(fault: Any) -> bool:
+    """Say whether a fault lasts to the end of the run, for all whom it names."""
+    partial = isinstance(fault, FailingDisk) and fault.share_ppm < _WHOLE
+    drawn = fault.every is not None or fault.lasting is not None
+    return fault.until_ns is None and not drawn and not partial
+
+
 def _signs_twice(adversary: Any) -> bool:
     if isinstance(adversary, Sleeper):
         return adversary.then != "silent"
@@ -71,7 +112,11 @@ def unavailable_ppm(validators: Validators, weights: Weights, adversaries: Any, 
         for item in adversaries
         if item.end_ns is None and not isinstance(item, AdaptiveCorruption)
     ]
-    bad += [item.nodes for item in faults if isinstance(item, Crash) and item.until_ns is None]
+    for fault in faults:
+        if isinstance(fault, GONE) and _for_good(fault):
+            bad.append(fault.nodes)
+        elif isinstance(fault, Outage) and not fault.cut_off and _for_good(fault):
+            bad += outage_places(fault)
     return _least_share(validators, weights, bad)
 
 
@@ -154,8 +199,17 @@ def _named(
         return None
     if isinstance(selection, Ids):
         return [index for index in selection.ids if index < validators.count]
-    return [
-        index
-        for index, region in enumerate(validators.placement.each(validators.count))
-        if region == selection.region
-    ]
+    return in_place(selection, validators.placement.each(validators.count))
+
+
+def in_place(selection: InRegion | InZone | OfProvider, regions: Sequence[str]) -> list[int]:
+    """Return who of those that run in `regions`, one each, is in the place selected, ascending."""
+    from sim.world.network.regions import provider_of, spread_over_zones
+
+    if isinstance(selection, InRegion):
+        places, name = regions, selection.region
+    elif isinstance(selection, InZone):
+        places, name = spread_over_zones(regions), selection.zone
+    else:
+        places, name = [provider_of(region) for region in regions], selection.provider
+    return [index for index, place in enumerate(places) if place == name]

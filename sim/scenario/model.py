@@ -18,7 +18,7 @@ from sim.scenario.base import STRICT
 from sim.scenario.checks import Check
 from sim.scenario.choices import ByKind
 from sim.scenario.compliance import Compliance
-from sim.scenario.disturbances import Fault, Instant, Rule
+from sim.scenario.disturbances import Fault, Rule
 from sim.scenario.fields import (
     Count,
     Flag,
@@ -31,6 +31,7 @@ from sim.scenario.fields import (
     probability,
     share,
 )
+from sim.scenario.occurrence import Instant
 from sim.scenario.protocols import CRETO, REGIONAL, Delays, Protocol
 from sim.scenario.recording import STANDARD, Record
 from sim.scenario.selection import MAX_VALIDATORS, ValidatorIndex

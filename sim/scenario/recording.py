@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeAlias
 
 from sim.scenario.base import STRICT
-from sim.scenario.disturbances import Instant
 from sim.scenario.fields import share
+from sim.scenario.occurrence import Instant
 
 Detail: TypeAlias = Literal["rounds", "blocks", "messages"]
 

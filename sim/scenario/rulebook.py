@@ -39,6 +39,7 @@ def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:
         rules_compliance,
         rules_directory,
         rules_expect,
+        rules_faults,
         rules_protocol,
     )
 

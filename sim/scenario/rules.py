@@ -10,7 +10,8 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from sim.scenario.disturbances import AmnesiaCrash, IdsEnd, Partition, RegionEnd
+from sim.scenario.breakdowns import LinkFault, RegionOutage, ZoneOutage
+from sim.scenario.disturbances import Partition
 from sim.scenario.errors import Key
 from sim.scenario.exposure import genesis_stakes
 from sim.scenario.model import (
@@ -27,7 +28,19 @@ from sim.scenario.model import (
 from sim.scenario.quantities import DURATION, SHARE
 from sim.scenario.recording import Record
 from sim.scenario.rulebook import Finding, needs
-from sim.scenario.selection import ByStake, ByWeight, Ids, InRegion, Random
+from sim.scenario.rules_faults import empty_place, homes, nobody_there, which_links
+from sim.scenario.selection import (
+    ByStake,
+    ByWeight,
+    Ids,
+    IdsEnd,
+    InRegion,
+    InZone,
+    OfProvider,
+    Random,
+    RegionEnd,
+    ZoneEnd,
+)
 
 LEAST_VALIDATORS = 4
 _WHOLE = 1_000_000
@@ -147,6 +160,7 @@ def _regions_exist(
         used += _placed("agents", agents.placement)
         used += _selected_regions(("agents", "gateways"), agents.gateways)
     used += _end_regions(network, faults, adversaries)
+    used += _outage_regions(faults)
     for section, items in (("faults", faults), ("adversaries", adversaries)):
         for index, item in enumerate(items):
             nodes = getattr(item, "nodes", None)
@@ -166,22 +180,40 @@ def _placed(section: str, placement: Any, *inner: str) -> list[tuple[Any, str]]:
 
 
 def _selected_regions(path: tuple[Any, ...], selection: Any) -> list[tuple[Any, str]]:
+    if isinstance(selection, InZone):
+        return [((*path, "zone"), selection.zone.rpartition("/")[0])]
     return [((*path, "region"), selection.region)] if isinstance(selection, InRegion) else []
 
 
+def _outage_regions(faults: Any) -> list[tuple[Any, str]]:
+    found = []
+    for index, fault in enumerate(faults):
+        path = ("faults", index)
+        if isinstance(fault, RegionOutage):
+            found += [((*path, "regions", i), name) for i, name in enumerate(fault.regions)]
+        elif isinstance(fault, ZoneOutage):
+            zones = [name.rpartition("/")[0] for name in fault.zones]
+            found += [((*path, "zones", i), name) for i, name in enumerate(zones)]
+    return found
+
+
 def _end_regions(network: Network, faults: Any, adversaries: Any) -> list[tuple[Any, str]]:
-    return [
-        ((*path, "regions", index), name)
-        for path, end in _ends(network, faults, adversaries)
-        if isinstance(end, RegionEnd)
-        for index, name in enumerate(end.regions)
-    ]
+    found = []
+    for path, end in _ends(network, faults, adversaries):
+        if isinstance(end, RegionEnd):
+            found += [((*path, "regions", i), name) for i, name in enumerate(end.regions)]
+        elif isinstance(end, ZoneEnd):
+            zones = [name.rpartition("/")[0] for name in end.zones]
+            found += [((*path, "zones", i), name) for i, name in enumerate(zones)]
+    return found
 
 
 def _ends(network: Network, faults: Any, adversaries: Any) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Yield every end of a link rule, group of a partition, victim or side, with its path."""
-    for index, rule in enumerate(network.rules):
-        path = ("network", "rules", index)
+    rules: list[tuple[tuple[Any, ...], Any]] = []
+    rules += [(("network", "rules", i), rule) for i, rule in enumerate(network.rules)]
+    rules += [(("faults", i), f) for i, f in enumerate(faults) if isinstance(f, LinkFault)]
+    for path, rule in rules:
         for side, end in enumerate(rule.between or ()):
             yield (*path, "between", side), end
         if rule.source is not None:
@@ -229,6 +261,7 @@ def _identities_exist(
     for path, end in _ends(network, faults, attacks):
         if isinstance(end, IdsEnd):
             yield from _listed((*path, "ids"), end.ids, validators)
+        yield from nobody_there(path, end, homes(validators))
 
 
 def _selection(path: tuple[Any, ...], selection: Any, validators: Validators) -> Iterator[Finding]:
@@ -238,14 +271,14 @@ def _selection(path: tuple[Any, ...], selection: Any, validators: Validators) ->
         if isinstance(selection, kind) and getattr(selection, key) > validators.count:
             message = f"{getattr(selection, key)} of {validators.count} validators"
             yield (*path, key), message
-    if isinstance(selection, InRegion):
-        placement = validators.placement
-        amounts = placement.amounts or (1,) * min(len(placement.regions), validators.count)
-        inhabited = [
-            name for name, amount in zip(placement.regions, amounts, strict=False) if amount
-        ]
-        if selection.region not in inhabited:
-            yield (*path, "region"), f"no genesis validator lives in `{selection.region}`"
+    places: tuple[tuple[type[Any], str], ...] = (
+        (InRegion, "region"),
+        (InZone, "zone"),
+        (OfProvider, "provider"),
+    )
+    for place, key in places:
+        if isinstance(selection, place):
+            yield from empty_place((*path, key), selection, homes(validators)[: validators.count])
 
 
 def _listed(
@@ -292,12 +325,6 @@ def _times(
             if last is not None and last <= first:
                 message = f"`{end}` must be after `{begin}`, {DURATION.format(first)}"
                 yield (*section, index, end), message
-            elif isinstance(item, AmnesiaCrash) and item.until_ns >= duration:
-                yield (
-                    (*section, index, "until"),
-                    "is not before the end of the run: a validator that never restarts has "
-                    "nothing to forget",
-                )
 
 
 @needs("duration", "record")
@@ -322,28 +349,7 @@ def _window(duration: int, record: Record) -> Iterator[Finding]:
 @needs("network")
 def _links(network: Network) -> Iterator[Finding]:
     for index, rule in enumerate(network.rules):
-        one_way = rule.source is not None or rule.target is not None
-        if rule.between is not None and one_way:
-            yield ("network", "rules", index), "has both `between` and `from` or `to`"
-        elif rule.between is None and not one_way:
-            yield ("network", "rules", index), "names no links: state `between`, `from` or `to`"
-
-
-@needs("faults")
-def _partitions(faults: Any) -> Iterator[Finding]:
-    for index, fault in enumerate(faults):
-        if not isinstance(fault, Partition):
-            continue
-        if not fault.groups:
-            yield ("faults", index, "groups"), "a partition needs at least one group"
-        names: list[Any] = []
-        for rank, group in enumerate(fault.groups):
-            members = group.ids if isinstance(group, IdsEnd) else group.regions
-            for member in members:
-                if member in names:
-                    path = ("faults", index, "groups", rank)
-                    yield path, f"`{member}` is in two groups"
-                names.append(member)
+        yield from which_links(("network", "rules", index), rule)
 
 
 @needs("operations", "validators")

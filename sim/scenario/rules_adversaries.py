@@ -21,12 +21,11 @@ from sim.scenario.adversaries import (
     Twins,
     Withhold,
 )
-from sim.scenario.disturbances import IdsEnd, RegionEnd
 from sim.scenario.exposure import named
 from sim.scenario.model import Ledger, Validators, Weights
 from sim.scenario.quantities import SHARE
 from sim.scenario.rulebook import Finding, needs
-from sim.scenario.selection import Heaviest, Lightest
+from sim.scenario.selection import ENDS, Heaviest, Lightest
 
 
 @needs("adversaries", "validators", "weights")
@@ -150,7 +149,7 @@ def _twins(path: tuple[Any, ...], adversary: Twins) -> Iterator[Finding]:
     if adversary.turn_ns is not None:
         yield (*path, "turn"), "sides that are given do not take turns: leave out one of the two"
     first, second = adversary.sides
-    for kind, key in ((IdsEnd, "ids"), (RegionEnd, "regions")):
+    for key, kind in ENDS.items():
         if isinstance(first, kind) and isinstance(second, kind):
             common = [x for x in getattr(first, key) if x in getattr(second, key)]
             if common:

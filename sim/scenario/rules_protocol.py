@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from sim.scenario.adversaries import ByProbability, ByViews, Forking, Silent
+from sim.scenario.breakdowns import FailingDisk, FullDisk, SlowDisk
 from sim.scenario.checks import Level
 from sim.scenario.disturbances import AmnesiaCrash
 from sim.scenario.fields import yaml_key
@@ -19,6 +20,8 @@ from sim.scenario.protocols import Creto, HotStuff, Normal, Protocol, Streamlet
 from sim.scenario.quantities import DURATION
 from sim.scenario.rulebook import Finding, needs
 
+OF_DISKS = (AmnesiaCrash, SlowDisk, FailingDisk, FullDisk)
+"""Faults of what a validator persists."""
 _CONSENSUS: Mapping[str, str] = {
     "epoch_blocks": "no epochs",
     "late_vote_leaders": "no attendance",
@@ -112,7 +115,7 @@ def _foes(protocol: Protocol, faults: Any, adversaries: Any) -> Iterator[Finding
             message = f"`{protocol.kind}` has views only: use `probability` or `views`"
             yield (*path, "when"), message
     for index, fault in enumerate(faults):
-        if isinstance(fault, AmnesiaCrash) and not isinstance(protocol, Creto):
+        if isinstance(fault, OF_DISKS) and not isinstance(protocol, Creto):
             message = f"`{protocol.kind}` is modelled with all it knows on disk: use `crash`"
             yield ("faults", index, "kind"), message
 

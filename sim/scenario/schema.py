@@ -99,7 +99,8 @@ def _defaults(part: dict[str, Any], kind: Any) -> None:
             inherited = TypeAdapter(base).json_schema()
             _tidy(inherited)
             for key, described in inherited["properties"].items():
-                part["properties"][key]["description"] = described["description"]
+                if "description" in described:
+                    part["properties"][key]["description"] = described["description"]
     for item in fields(kind):
         target = part["properties"][yaml_key(item.name)]
         if item.name == "kind" and "kind" not in part.get("required", ()):

@@ -1,6 +1,7 @@
-"""Who a link rule, fault or adversary concerns: validators by identity, chance, rank or region.
+"""Who a link rule, fault or adversary concerns: validators by identity, chance, rank or place.
 
-Owns: the selection union. Must not know: weights, stakes, chance (the engine resolves them).
+Owns: the selection union, and the ends of links. Must not know: weights, stakes,
+chance (the engine resolves them).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from sim.scenario.fields import Count, Text, share
 
 MAX_VALIDATORS = 10_000
 REGION_NAME = Text(maximum=64, what="the name of a region")
+ZONE_NAME = Text(72, r"[^/]+/[1-9][0-9]*", "a zone: a region, `/` and a number from 1")
+PROVIDER_NAME = Text(maximum=32, what="the name of a provider")
 ValidatorIndex: TypeAlias = Annotated[int, Count(0, MAX_VALIDATORS - 1)]
 Some: TypeAlias = Annotated[int, Count(1, MAX_VALIDATORS)]
 
@@ -82,6 +85,24 @@ class InRegion:
     """Its name."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InZone:
+    """All genesis validators of one zone; those of a region are spread over its zones in turn."""
+
+    __pydantic_config__ = STRICT
+    zone: Annotated[str, ZONE_NAME]
+    """Its name: the region's, `/` and a number from 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfProvider:
+    """All genesis validators that run at one provider."""
+
+    __pydantic_config__ = STRICT
+    provider: Annotated[str, PROVIDER_NAME]
+    """Its name, as its regions begin with: `aws`, `az`, `gcp`; `custom` for the scenario's own."""
+
+
 SELECTORS: dict[str, type[Any]] = {
     "ids": Ids,
     "random": Random,
@@ -90,10 +111,59 @@ SELECTORS: dict[str, type[Any]] = {
     "heaviest": Heaviest,
     "lightest": Lightest,
     "region": InRegion,
+    "zone": InZone,
+    "provider": OfProvider,
 }
 Selection: TypeAlias = Annotated[
-    Ids | Random | ByStake | ByWeight | Heaviest | Lightest | InRegion,
+    Ids | Random | ByStake | ByWeight | Heaviest | Lightest | InRegion | InZone | OfProvider,
     ByKey(SELECTORS, "a selection of validators"),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionEnd:
+    """All validators of these regions."""
+
+    __pydantic_config__ = STRICT
+    regions: tuple[Annotated[str, REGION_NAME], ...]
+    """Names of regions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneEnd:
+    """All validators of these zones."""
+
+    __pydantic_config__ = STRICT
+    zones: tuple[Annotated[str, ZONE_NAME], ...]
+    """Names of zones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderEnd:
+    """All validators at these providers."""
+
+    __pydantic_config__ = STRICT
+    providers: tuple[Annotated[str, PROVIDER_NAME], ...]
+    """Names of providers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdsEnd:
+    """These validators."""
+
+    __pydantic_config__ = STRICT
+    ids: tuple[ValidatorIndex, ...]
+    """Identities."""
+
+
+ENDS: dict[str, type[Any]] = {
+    "regions": RegionEnd,
+    "zones": ZoneEnd,
+    "providers": ProviderEnd,
+    "ids": IdsEnd,
+}
+End: TypeAlias = Annotated[
+    RegionEnd | ZoneEnd | ProviderEnd | IdsEnd, ByKey(ENDS, "an end of a link")
 ]
 
 

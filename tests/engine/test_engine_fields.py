@@ -29,6 +29,7 @@ from sim.world.agents import parameters as plane_parameters
 from tests.adversaries.effects import HOTSTUFF, one_of_each, one_of_the_others
 from tests.compliance.worlds import everything
 from tests.engine.worlds import AGENTS, BUSY, EAST, WEST, scenario
+from tests.faults.effects import one_of_each as one_of_each_fault
 
 Field = tuple[type[Any], str]
 
@@ -271,19 +272,23 @@ def unread_fields(
 
 
 STAKES = ("EqualStake", "ListedStake", "LognormalStake", "ZipfStake")
+PLACES = ("InRegion", "InZone", "OfProvider")
 
 
 def scenario_field_counts(kind: type[Any], module: str) -> bool:
     """Count reads by who carries a scenario out, not by who loads or prints it.
 
     Expectations are judged by the monitors, with helpers that stand beside their definition;
-    stakes are dealt by the engine from amounts that the limits on exposure need too. Nobody else
-    asks for either once a scenario is loaded.
+    stakes are dealt by the engine from amounts that the limits on exposure need too; so are
+    places, distributions of faults and plans of rollouts. Nobody else asks for them once a
+    scenario is loaded.
     """
     beside = "-"
     if kind.__module__ == "sim.scenario.checks":
         beside = "sim.scenario.checks"
-    elif kind.__name__ in STAKES:
+    elif kind.__module__ in ("sim.scenario.occurrence", "sim.scenario.breakdowns"):
+        beside = kind.__module__
+    elif kind.__name__ in STAKES + PLACES:
         beside = "sim.scenario.exposure"
     return module.startswith(("sim.engine", "sim.monitor", beside))
 
@@ -295,8 +300,8 @@ def excused(kind: type[Any], name: str) -> bool:
 def test_every_field_of_a_scenario_is_read(tmp_path: Path) -> None:
     kinds = reachable(Scenario)
     assert len(kinds) > 60
-    compliance = everything()
-    worlds = [*everywhere(), *with_agents(), one_of_each(), *with_baselines(), *compliance]
+    worlds = [*everywhere(), *with_agents(), one_of_each(), one_of_each_fault(), *with_baselines()]
+    worlds += everything()
     unread = unread_fields(tmp_path, kinds, scenario_field_counts, worlds)
     assert names(field for field in unread if not excused(*field)) == ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from sim.scenario.quantities import DURATION
 from sim.study.fuzz.die import STEP_MS, Die, percent_text, time_text
 
 Settings: TypeAlias = dict[str, Any]
@@ -80,7 +81,22 @@ def faults(die: Die, everyone: Sequence[int], heal_ms: int) -> list[Settings]:
     """Draw which kinds of faults there are, and up to `MOST_FAULTS` of those."""
     kinds = die.some(sorted(FAULTS), 1, len(FAULTS))
     wanted = die.whole(1, MOST_FAULTS)
-    return [FAULTS[die.pick(kinds)](die, everyone, heal_ms) for _ in range(wanted)]
+    found: list[Settings] = []
+    for _ in range(wanted):
+        fault = FAULTS[die.pick(kinds)](die, everyone, heal_ms)
+        if not any(_twice(fault, other) for other in found):
+            found.append(fault)
+    return found
+
+
+def _twice(fault: Settings, other: Settings) -> bool:
+    """Say whether both crash one validator at one time, which a scenario may not ask for."""
+    if fault["kind"] != "crash" or other["kind"] != "crash":
+        return False
+    apart = DURATION.parse(fault["until"]) <= DURATION.parse(other["at"]) or DURATION.parse(
+        other["until"]
+    ) <= DURATION.parse(fault["at"])
+    return not apart and any(i in other["nodes"]["ids"] for i in fault["nodes"]["ids"])
 
 
 def amnesia(die: Die, forgetful: Sequence[int], heal_ms: int) -> Settings:

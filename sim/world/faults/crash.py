@@ -1,24 +1,24 @@
-"""Crash: validators stop; with `amnesia` they come back without what they had persisted.
+"""Crash: validators stop, and come back with what they had persisted.
 
-A crash keeps (last voted view, high certificate, last timeout); an amnesia crash does not, and can
-therefore vote twice in a view without knowing: enough of them break safety.
+A crash keeps (last voted view, high certificate, last timeout) and the blocks, and loses what
+waited, was in service or had not left. Shows in: commits of that validator while it is down (none),
+messages lost as `receiver_down` and `sender_down`; above 1 - q of the weight the chain halts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from sim.world.faults import Target
+from sim.world.faults import Fault, Target
 
 
 @dataclass(frozen=True, slots=True)
-class Crash:
-    nodes: tuple[int, ...]
-    amnesia: bool = False
+class Crash(Fault):
+    """Stop `nodes`, and start them again: what they had persisted they still know."""
 
-    @property
-    def kind(self) -> str:
-        return "amnesia_crash" if self.amnesia else "crash"
+    kind: ClassVar[str] = "crash"
+    nodes: tuple[int, ...]
 
     def begin(self, target: Target) -> None:
         for node in self.nodes:
@@ -26,4 +26,4 @@ class Crash:
 
     def end(self, target: Target) -> None:
         for node in self.nodes:
-            target.restart(node, amnesia=self.amnesia)
+            target.restart(node, amnesia=False)

@@ -1,20 +1,24 @@
-"""Throttle: a validator's uplink and downlink keep only a share of their bandwidth."""
+"""Throttle: a validator's uplink and downlink keep only a share of their bandwidth.
+
+Shows in: block latency (copies of proposals queue on the leader's uplink), the stations `uplink`
+and `downlink` of that validator, waiting times of its gateway.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from sim.world.faults import Target
+from sim.world.faults import Fault, Target
 
 
 @dataclass(frozen=True, slots=True)
-class Throttle:
+class Throttle(Fault):
+    """Leave the links of `nodes` a share of their rate; of overlapping ones the least holds."""
+
+    kind: ClassVar[str] = "throttle"
     nodes: tuple[int, ...]
     left_ppm: int
-
-    @property
-    def kind(self) -> str:
-        return "throttle"
 
     def begin(self, target: Target) -> None:
         for node in self.nodes:

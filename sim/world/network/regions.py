@@ -33,6 +33,10 @@ EARTH_RADIUS_KM = 6371.0088
 """Mean radius of the Earth (IUGG)."""
 FIBRE_KM_PER_MS = 299.792458 * 2 / 3
 """Light in fibre: two thirds of c."""
+CUSTOM = "custom"
+"""Provider and area of a region that a scenario adds."""
+CUSTOM_ZONES = 3
+"""Its zones, where nothing else is said: what most regions have."""
 FIT_AREAS = ("US", "CA", "EU")
 """Areas whose pairs use the tighter of the two coordinate fits; Europe includes the UK."""
 
@@ -145,7 +149,9 @@ def _zone_table() -> Mapping[tuple[str, str], RoundTrip]:
     }
 
 
-def custom_region(name: str, latitude_udeg: int, longitude_udeg: int, zones: int = 3) -> Region:
+def custom_region(
+    name: str, latitude_udeg: int, longitude_udeg: int, zones: int = CUSTOM_ZONES
+) -> Region:
     """Describe a region that a scenario adds by its coordinates.
 
     Its pairs take the world fit (its area is "custom"). Raises ValueError for coordinates off
@@ -158,7 +164,7 @@ def custom_region(name: str, latitude_udeg: int, longitude_udeg: int, zones: int
         )
     if name in known_regions() or "/" in name:
         raise ValueError(f"region {name}: the name is taken or contains '/'; choose another")
-    return Region(name, "custom", "custom", False, zones, name, latitude_udeg, longitude_udeg)
+    return Region(name, CUSTOM, CUSTOM, False, zones, name, latitude_udeg, longitude_udeg)
 
 
 def split_site(site: str) -> tuple[str, int]:
@@ -268,3 +274,33 @@ def region_graph(sites: Iterable[str], custom: Mapping[str, Region] | None = Non
                 light_rtt_ns=light_rtt_ns(graph.nodes[a]["region"], graph.nodes[b]["region"]),
             )
     return graph
+
+
+def _provider_and_zones(name: str) -> tuple[str, int]:
+    known = known_regions().get(name)
+    return (CUSTOM, CUSTOM_ZONES) if known is None else (known.provider, known.zones)
+
+
+def provider_of(name: str) -> str:
+    """Return the provider of a region; "custom" for one that is not known."""
+    return _provider_and_zones(name)[0]
+
+
+def zones_of(name: str) -> tuple[str, ...]:
+    """Return the zones of a region ("region/zone"), counted from 1."""
+    return tuple(f"{name}/{zone + 1}" for zone in range(_provider_and_zones(name)[1]))
+
+
+def spread_over_zones(names: Iterable[str]) -> tuple[str, ...]:
+    """Return a zone for each of `names`, regions: those of one region in turn.
+
+    As automatic scaling groups balance over zones (assumption). Round trips don't depend on it.
+    """
+    placed: dict[str, int] = {}
+    found = []
+    for name in names:
+        number = placed.get(name, 0)
+        placed[name] = number + 1
+        zones = zones_of(name)
+        found.append(zones[number % len(zones)])
+    return tuple(found)

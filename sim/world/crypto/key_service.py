@@ -1,0 +1,46 @@
+"""A key service: how long a signature takes that is asked for elsewhere.
+
+Owns: the quota, as a station in front of a validator's computer, and the delay of an answer.
+Must not know: validators, what is signed, outages, the event loop. Calls come in non-decreasing
+time.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_NS_PER_NHZ: Final = 10**18
+"""A rate of r nHz is one in 10**18 / r ns."""
+
+
+class KeyService:
+    """Grants `rate_nhz` signatures in 10**9 s, `burst` of them at once after a rest.
+
+    A token bucket with a queue, exact in integers (the generic cell rate algorithm, ITU-T I.371):
+    requests beyond the quota wait, first in, first out. `rate_nhz` 0: no limit. `delay_ns`: of each
+    answer.
+    """
+
+    __slots__ = ("_due_ns", "_gap_ns", "_tolerance_ns", "asked", "delay_ns", "waited_ns")
+
+    def __init__(self, rate_nhz: int, burst: int, delay_ns: int) -> None:
+        if rate_nhz < 0 or burst < 1 or delay_ns < 0:
+            raise ValueError(
+                f"key service: {rate_nhz} nHz, burst {burst}, delay {delay_ns} ns; need a rate "
+                "and a delay of 0 or more and a burst of at least 1"
+            )
+        self._gap_ns = -(-_NS_PER_NHZ // rate_nhz) if rate_nhz else 0
+        self._tolerance_ns = self._gap_ns * (burst - 1)
+        self._due_ns = 0
+        self.delay_ns = delay_ns
+        self.asked = 0
+        self.waited_ns = 0
+
+    def sign(self, now_ns: int) -> int:
+        """Ask for a signature at `now_ns`; return when it is there."""
+        due = max(self._due_ns, now_ns)
+        granted = max(now_ns, due - self._tolerance_ns)
+        self._due_ns = due + self._gap_ns
+        self.asked += 1
+        self.waited_ns += granted - now_ns
+        return granted + self.delay_ns

@@ -29,7 +29,9 @@ from sim.world.adversary.double_vote import DoubleVote
 from sim.world.adversary.equivocate import Equivocate
 from sim.world.adversary.evidence_suppression import EvidenceSuppression
 from sim.world.adversary.forking import Forking
+from sim.world.adversary.hide_certificate import HideCertificate
 from sim.world.adversary.invalid_signature_flood import InvalidSignatureFlood
+from sim.world.adversary.invented_history import InventedHistory
 from sim.world.adversary.lazy_vote import LazyVote
 from sim.world.adversary.level_then_silence import LevelThenSilence
 from sim.world.adversary.long_range import LongRange
@@ -86,6 +88,8 @@ MAKERS: dict[type[Any], Callable[[Any, Terms], Attack]] = {
     asked.AdaptiveCorruption: lambda a, t: AdaptiveCorruption(a.budget, a.delay_ns, a.mobile),
     asked.LongRange: lambda a, t: LongRange(t.key, _who(a.victims, t)),
     asked.Forking: lambda a, t: Forking(),
+    asked.HideCertificate: lambda a, t: HideCertificate(),
+    asked.InventedHistory: lambda a, t: InventedHistory(),
 }
 """By the settings' type: the attack."""
 

@@ -393,6 +393,25 @@ class Forking(Adversary):
     """Told apart by this."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HideCertificate(Adversary):
+    """As leaders after a timeout, propose on an older certificate than the timeouts name."""
+
+    __pydantic_config__ = STRICT
+    decides: ClassVar[tuple[str, ...]] = ("proposals",)
+    kind: Literal["hide_certificate"]
+    """Told apart by this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InventedHistory(Adversary):
+    """Answer who asks for blocks with a chain that the members alone have certified."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["invented_history"]
+    """Told apart by this."""
+
+
 Attack: TypeAlias = Annotated[
     Silent
     | Withhold
@@ -412,6 +431,8 @@ Attack: TypeAlias = Annotated[
     | StakeGrinding
     | AdaptiveCorruption
     | LongRange
-    | Forking,
+    | Forking
+    | HideCertificate
+    | InventedHistory,
     ByKind(),
 ]

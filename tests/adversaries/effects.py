@@ -255,6 +255,24 @@ CASES: dict[str, Case] = {
 }
 
 
+CASES["hide_certificate"] = Case(
+    [owned("silent", 2), owned("hide_certificate", 3)],
+    lambda ran: ran.reasons("rejected").get("justification_below_tc", 0),
+    lambda a, c: a > c == 0,
+    control=[owned("silent", 2)],
+    world={"consensus": {"leader": "round_robin", "epoch_blocks": 1000}},
+)
+CASES["invented_history"] = Case(
+    [owned("invented_history", 0, 1)],
+    lambda ran: (ran.reasons("rejected").get("below_quorum", 0), conflicts(ran)),
+    lambda a, c: a[0] > c[0] == 0 and a[1] == c[1] == 0,
+    world={
+        "faults": [{"kind": "crash", "nodes": {"ids": [5, 6]}, "at": "1 s", "until": "3 s"}],
+        "consensus": {"epoch_blocks": 1000},
+    },
+)
+
+
 def one_of_the_others() -> Settings:
     """Return a short world with the attacks on other protocols than the main one."""
     return {**HOTSTUFF, "duration": "1 s", "adversaries": [owned("forking", 1)]}
@@ -300,6 +318,8 @@ def one_of_each() -> Settings:
             owned("adaptive_corruption", 23, 24, budget=1, delay="10 ms", mobile=False),
             owned("stake_grinding", 25, tries=2),
             owned("long_range", 26, victims=some, start="500 ms"),
+            owned("hide_certificate", 27),
+            owned("invented_history", 28, start="500 ms"),
             {"kind": "silent", "nodes": {"heaviest": "4 %"}, "start": "990 ms", "end": "991 ms"},
             {"kind": "silent", "nodes": {"lightest": "4 %"}, "start": "992 ms", "end": "993 ms"},
         ],

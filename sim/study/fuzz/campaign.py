@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
-from sim.engine.run import graceful
+from sim.engine.run import graceful, rare_collections
 from sim.monitor.binomial import interval_ppm, upper_bound_ppm
 from sim.record.machine import cpu_time_ns
 from sim.scenario.load import load_scenario
@@ -29,6 +30,8 @@ from sim.study.workers import cores
 
 BATCH = 10
 """Scenarios that a worker gets at once: about a second of work."""
+COME_ABOUT = ("accountability", "liveness")
+"""Monitors of what has to come about: only a network that heals owes it."""
 BATCH_TIME_S = 600.0
 """Wall-clock time after which a worker has hung: a thousand times what a batch takes."""
 MOST_FAILURES = 5
@@ -163,9 +166,9 @@ class _Source:
         enough = self.runs is not None and self.given >= self.runs
         if late or enough or len(self.found) >= self.most:
             return None
-        count = BATCH if self.runs is None else min(BATCH, self.runs - self.given)
-        batch = Batch(self.seed, self.first + self.given, count)
-        self.given += count
+        size = BATCH if self.runs is None else min(BATCH, self.runs - self.given)
+        batch = Batch(self.seed, self.first + self.given, size)
+        self.given += size
         return batch
 
     def done(self, task: Batch | Reduction, result: Ended | Failure) -> None:
@@ -184,13 +187,30 @@ class _Source:
         self.errors.append(f"{what}: {reason}")
 
 
+def get_ready() -> None:
+    """Run a scenario with agents, so that all imports are there, and set those aside for good.
+
+    Each look for garbage would go through them again, which takes as long as a scenario.
+    """
+    probe(next(each for each in map(draw, repeat(0), count()) if "agents" in each))
+    warm_up()
+
+
 def work(task: Batch | Reduction) -> Ended | Failure:
     """Run a batch, or shrink a failure; what workers are given."""
     return _reduced(task) if isinstance(task, Reduction) else _searched(task)
 
 
 def _searched(batch: Batch) -> Ended:
-    tally, failures, began = Tally(), list[Failure](), cpu_time_ns()
+    began = cpu_time_ns()
+    with rare_collections():
+        tally, failures = _probed(batch)
+    tally.cpu_ns = cpu_time_ns() - began
+    return Ended(tally, failures)
+
+
+def _probed(batch: Batch) -> tuple[Tally, tuple[Failure, ...]]:
+    tally, failures = Tally(), list[Failure]()
     for number in range(batch.first, batch.first + batch.count):
         plain = draw(batch.seed, number)
         found = probe(plain)
@@ -203,17 +223,17 @@ def _searched(batch: Batch) -> Ended:
             tally.failed_below += not found.over
             monitor = found.breaches[0].monitor
             failures.append(Failure(number, monitor, found.breaches, plain))
-    tally.cpu_ns = cpu_time_ns() - began
-    return Ended(tally, tuple(failures))
+    return tally, tuple(failures)
 
 
 def reduced(plain: Mapping[str, Any], monitor: str, number: int = 0) -> Failure:
     """Shrink a scenario in which `monitor` breaks."""
-    live = monitor == "liveness"
     start = dict(plain)
-    if not live and len(start["expect"]) > 1:
+    if monitor != "liveness" and len(start["expect"]) > 1:
         start["expect"] = [c for c in start["expect"] if "liveness" not in c] or start["expect"]
-    shrunk = shrink(start, lambda each: monitor in probe(each).monitors, live=live)
+    healed = monitor in COME_ABOUT
+    with rare_collections():
+        shrunk = shrink(start, lambda each: monitor in probe(each).monitors, healed=healed)
     return Failure(number, monitor, (), shrunk.plain, shrunk.lines, shrunk.probes)
 
 
@@ -230,7 +250,7 @@ def search(
     workers: int | None = None,
     most_failures: int = MOST_FAILURES,
     out: Path | None = None,
-    warm: Callable[[], None] = warm_up,
+    warm: Callable[[], None] = get_ready,
     progress: Callable[[FuzzProgress], None] | None = None,
 ) -> Search:
     """Run scenarios `first`, `first` + 1, ... of `seed` until a budget is spent.
@@ -244,9 +264,6 @@ def search(
     """
     if runs is None and minutes is None:
         raise ValueError("a search needs a budget: runs or minutes")
-    began = time.monotonic()
-    until_s = None if minutes is None else began + 60 * minutes
-    source = _Source(seed, first, runs, until_s, most_failures)
     with ExitStack() as stack:
         slots: list[Slot] = []
         if workers == 0:
@@ -256,6 +273,9 @@ def search(
             slots += [ProcessSlot(warm) for _ in range(workers or cores())]
         for slot in slots:
             stack.callback(slot.close)
+        began = time.monotonic()
+        until_s = None if minutes is None else began + 60 * minutes
+        source = _Source(seed, first, runs, until_s, most_failures)
 
         def look(supervisor: Supervisor[Batch | Reduction, Ended | Failure]) -> None:
             if progress is not None:

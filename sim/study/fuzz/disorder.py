@@ -29,8 +29,17 @@ def _owned(die: Die, kind: str, who: Sequence[int], heal_ms: int) -> Settings:
 
 
 def crash(die: Die, everyone: Sequence[int], heal_ms: int) -> Settings:
-    """Draw a crash of up to half of all."""
-    return _owned(die, "crash", everyone, heal_ms)
+    """Draw a crash of up to half of all, or a reboot of any number: what is on disk must do."""
+    if die.chance(50):
+        return _owned(die, "crash", everyone, heal_ms)
+    at_ms = die.time_ms(0, heal_ms - STEP_MS)
+    until_ms = min(heal_ms, at_ms + die.time_ms(STEP_MS, 400))
+    return {
+        "kind": "crash",
+        "nodes": {"ids": die.some(everyone, 1, len(everyone))},
+        "at": time_text(at_ms),
+        "until": time_text(until_ms),
+    }
 
 
 def slow_node(die: Die, everyone: Sequence[int], heal_ms: int) -> Settings:

@@ -102,21 +102,23 @@ def _drawn(die: Die, seed: int, number: int) -> Settings:
 
 
 def heals_in_time(plain: Mapping[str, Any]) -> bool:
-    """Say whether commits may be asked for as a scenario asks for them.
+    """Say whether a scenario leaves the network the time that it needs once all has healed.
 
-    Whatever breaks has ended by then, and the bound leaves the timers and the syncing their time.
+    Whatever breaks ends; from then on, and from when commits are asked for, there is time for the
+    timers and the syncing. Only then may commits, and convictions, be asked for.
     """
-    live = next((c["liveness"] for c in plain["expect"] if "liveness" in c), None)
-    if live is None:
-        return True
-    after_ms = _milliseconds(live.get("after", "0 s"))
     ends = [item.get("until") for item in plain.get("faults", ())]
     ends += [item.get("end") for item in plain.get("adversaries", ())]
     ends += [item.get("end") for item in plain["network"].get("rules", ())]
-    timer_max_ms = _milliseconds(plain["consensus"].get("timer_max", "60 s"))
-    return _milliseconds(live["commit_within"]) >= TIMERS_MAX * timer_max_ms + MOVE_MS and all(
-        end is not None and _milliseconds(end) <= after_ms for end in ends
-    )
+    if None in ends:
+        return False
+    healed_ms = max(map(_milliseconds, ends), default=0)
+    needed_ms = TIMERS_MAX * _milliseconds(plain["consensus"].get("timer_max", "60 s")) + MOVE_MS
+    live = next((c["liveness"] for c in plain["expect"] if "liveness" in c), None)
+    if live is None:
+        return _milliseconds(plain["duration"]) >= healed_ms + needed_ms
+    asked_ms, within_ms = (_milliseconds(live.get(k, "0 s")) for k in ("after", "commit_within"))
+    return healed_ms <= asked_ms and within_ms >= needed_ms
 
 
 def _milliseconds(text: str) -> int:

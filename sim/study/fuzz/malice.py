@@ -100,6 +100,8 @@ ATTACKS: dict[str, Callable[[Die, Cast], Settings]] = {
     "stake_grinding": lambda die, cast: {"tries": die.pick((2, 8, 32))},
     "adaptive_corruption": _corruption,
     "long_range": _victims,
+    "hide_certificate": _nothing,
+    "invented_history": _nothing,
 }
 """By kind: how what is its own is drawn. `level_then_silence` is a timed `double_vote` and
 `silent`, which are drawn one by one."""

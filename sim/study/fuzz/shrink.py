@@ -24,7 +24,15 @@ Place: TypeAlias = tuple[str | int, ...]
 
 NEEDED = ("schema", "title", "question", "duration", "network", "validators", "consensus", "expect")
 """Sections that no scenario can do without."""
-KEPT = ("min_block_interval", "timer_base", "timer_max", "bandwidth", "kind", "schema")
+KEPT = (
+    "commit_within",
+    "min_block_interval",
+    "timer_base",
+    "timer_max",
+    "bandwidth",
+    "kind",
+    "schema",
+)
 """Keys that are not dropped: without a pace a run is a hundred times as long, and longer timers
 would make commits late for no other reason."""
 TIMES = ("at", "until", "start", "end", "duration", "turn", "flap", "after")
@@ -50,13 +58,14 @@ def shrink(
     plain: Mapping[str, Any],
     fails: Callable[[Plain], bool],
     *,
-    live: bool = False,
+    healed: bool = False,
     most: int = MOST_PROBES,
 ) -> Shrunk:
     """Return a scenario that still `fails` and in which no single reduction does.
 
-    `live`: the failure is that commits do not come back, so that whatever breaks must heal before
-    they are asked for. `plain` itself is taken to fail. Deterministic; stops after `most` runs.
+    `healed`: the failure is that something does not come about, commits or convictions, so that
+    the network must have healed in time for it. `plain` itself is taken to fail. Deterministic;
+    stops after `most` runs.
     """
     best = copy.deepcopy(dict(plain))
     probes, tried = 0, {scenario_text(best)}
@@ -68,7 +77,7 @@ def shrink(
             if text in tried or _size(candidate) >= _size(best):
                 continue
             tried.add(text)
-            if live and not heals_in_time(candidate):
+            if healed and not heals_in_time(candidate):
                 continue
             probes += 1
             if fails(candidate):

@@ -12,6 +12,22 @@ from typing import Annotated
 import typer
 
 from sim.cli import fuzz_commands
+from sim.cli.options import (
+    Attempts,
+    Confidence,
+    IntoRun,
+    MetricNames,
+    Out,
+    Overrides,
+    Quiet,
+    Replicates,
+    RunFolder,
+    ScenarioFile,
+    Scheduler,
+    Seed,
+    TimeLimit,
+    WorkerCount,
+)
 from sim.cli.outcome import guarded
 
 app = typer.Typer(
@@ -31,66 +47,6 @@ app = typer.Typer(
         "130 interrupted."
     ),
 )
-
-ScenarioFile = Annotated[
-    str,
-    typer.Argument(
-        metavar="SCENARIO",
-        help="A scenario file, or the name of one in scenarios/.",
-        show_default=False,
-    ),
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Replace a setting: --set validators.count=7. May be repeated.",
-    ),
-]
-Seed = Annotated[int | None, typer.Option(help="Replace the seed.", show_default=False)]
-Replicates = Annotated[
-    int | None,
-    typer.Option(help="Replace the number of replicates.", show_default=False),
-]
-Out = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="Where results are kept.", file_okay=False)
-]
-WorkerCount = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        min=0,
-        help="Processes for sweeps and replicates; 0: this one. Default: all cores that memory "
-        "allows.",
-        show_default=False,
-    ),
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Run on the Dask cluster of this scheduler instead (extra: cluster).",
-        show_default=False,
-    ),
-]
-TimeLimit = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME",
-        help="Wall-clock time of one replicate in a study: '10 min'. One that takes longer fails.",
-        show_default=False,
-    ),
-]
-Attempts = Annotated[
-    int, typer.Option(min=1, help="Workers that one replicate may cost before it has failed.")
-]
-Confidence = Annotated[float, typer.Option(min=0.5, max=0.9999, help="Of the intervals.")]
-MetricNames = Annotated[
-    list[str] | None,
-    typer.Option("--metric", metavar="NAME", help="Show this metric; may be repeated."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the path of the run only.")]
 
 
 @app.command(epilog="Example: creto-sim run million_agents --set duration='30 s' --seed 7")
@@ -230,9 +186,7 @@ def list_(
 @app.command(epilog="Example: creto-sim verify results/smoke/latest")
 @guarded
 def verify(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)
-    ],
+    run: RunFolder,
 ) -> int:
     """Run a finished run again, in a fresh process, and compare every digest.
 
@@ -247,9 +201,7 @@ def verify(
 @app.command(epilog="Example: creto-sim replay results/smoke/latest --from '1 s' --to '1.5 s'")
 @guarded
 def replay(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)
-    ],
+    run: RunFolder,
     from_: Annotated[
         str | None,
         typer.Option(
@@ -296,13 +248,8 @@ def replay(
 @app.command(epilog="Example: creto-sim report results/smoke/latest")
 @guarded
 def report(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Where to; default: into the run."),
-    ] = None,
+    run: RunFolder,
+    out: IntoRun = None,
 ) -> None:
     """Write a run as one HTML page: verdict, figures, what is modelled, how to repeat it.
 
@@ -357,6 +304,27 @@ def capacity(
 
     who = workers_of(workers, scheduler, time_limit, attempts)
     return capacity_of(scenario, of, set_ or [], duration, replicates, precision, out, who)
+
+
+@app.command(epilog="Example: creto-sim evidence results/erasure/latest --framework gdpr")
+@guarded
+def evidence(
+    run: RunFolder,
+    framework: Annotated[
+        str | None,
+        typer.Option(
+            help="Show its controls: cmmc_l2, fedramp_moderate, gdpr or ncsc.", show_default=False
+        ),
+    ] = None,
+    out: IntoRun = None,
+) -> int:
+    """Say what a run shows for which control: mechanism, proof, level, and what it cannot show.
+
+    The whole table is written as Parquet. It certifies nothing.
+    """
+    from sim.cli.evidence import show_evidence
+
+    return show_evidence(run, framework, out)
 
 
 @app.command(epilog="Example: creto-sim bench --agents 10000 --agents 1000000")

@@ -19,6 +19,7 @@ from sim.record.summary import METRICS
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
 from sim.study import figures
+from sim.study.evidence import compliance_section
 from sim.study.statistics.intervals import mean_interval
 from sim.study.study_report import quantity, study_section
 
@@ -100,6 +101,7 @@ def content(run: Run) -> dict[str, Any]:
         "replicates": len(places),
         "figures": [figures.svg(figure) for figure in drawn],
         "study": study_section(run),
+        "compliance": compliance_section(run) if data.has("audit") else None,
         "busiest": _busiest(data),
         "faults": _faults(data),
         "violations": _violations(data),

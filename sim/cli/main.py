@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from sim.cli import fuzz_commands
+from sim.cli import fuzz_commands, threat_commands
 from sim.cli.options import (
     Attempts,
     Confidence,
@@ -198,53 +198,6 @@ def verify(
     return verify_run(run)
 
 
-@app.command(epilog="Example: creto-sim replay results/smoke/latest --from '1 s' --to '1.5 s'")
-@guarded
-def replay(
-    run: RunFolder,
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="TIME",
-            help="Start of the stretch: '12.5 s'. Default: the window of the first violation.",
-            show_default=False,
-        ),
-    ] = None,
-    to: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Its end, included.", show_default=False),
-    ] = None,
-    detail: Annotated[
-        str, typer.Option(metavar="LEVEL", help="What to keep there: blocks or messages.")
-    ] = "messages",
-    point: Annotated[
-        int | None, typer.Option(min=0, help="Point of a sweep.", show_default=False)
-    ] = None,
-    replicate: Annotated[
-        int | None, typer.Option(min=0, help="Which replicate.", show_default=False)
-    ] = None,
-    validators: Annotated[
-        str | None,
-        typer.Option(
-            metavar="IDS", help="Whom to show: 0,3,10-14. Default: all.", show_default=False
-        ),
-    ] = None,
-    rows: Annotated[int, typer.Option(min=0, help="Messages to print.")] = 30,
-    png: Annotated[bool, typer.Option("--png", help="Draw a PNG beside the SVG.")] = False,
-) -> int:
-    """Run a stretch of a run again, exactly, and show it message by message.
-
-    It runs from the start with the recorded scenario and seed, into a new run directory beside the
-    first; what both keep is compared, and exit is 1 where it differs. Shown are a line an event
-    with a glyph a validator, the messages, and a space-time diagram (needs the extra `report`).
-    """
-    from sim.cli.replaying import replay_run
-
-    asked = (from_, to, point, replicate)
-    return replay_run(run, asked, detail, validators, rows, png)
-
-
 @app.command(epilog="Example: creto-sim report results/smoke/latest")
 @guarded
 def report(
@@ -404,6 +357,7 @@ def targets(
 
 
 fuzz_commands.register(app)
+threat_commands.register(app)
 
 
 @app.command("compile", epilog="Example: creto-sim compile")

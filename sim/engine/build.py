@@ -9,11 +9,12 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from simpy.events import URGENT
 
 from sim.engine.adversary import Engagement
+from sim.engine.alerting import Board
 from sim.engine.attacks import attach, engagements
 from sim.engine.baselines import CERTIFIED, baseline, electorate_of
 from sim.engine.disturbances import link_rules, timetable
@@ -44,6 +45,7 @@ from sim.protocol.messages import Proposal
 from sim.protocol.types import EpochParameters, Operation
 from sim.protocol.validator import Validator
 from sim.record.recorder import Sink
+from sim.scenario.alerts import rules_in_force
 from sim.scenario.checks import Liveness
 from sim.scenario.model import Scenario
 from sim.world.agents.kinds import NEVER
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     from sim.engine.compliance.office import Ear, Office
     from sim.world.agents.plane import AgentPlane
 from sim.engine.world import World
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,11 @@ class Setting:
         return (1 << len(self.nodes)) - 1 & ~sum(1 << node for node in lost)
 
 
-def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
+def build(scenario: Scenario, replicate: int, sink: Sink) -> World:
     """Build the world of one replicate, its monitors included."""
     setting = _setting(scenario, Chance(scenario.seed, replicate))
+    alerts = _board(scenario, sink)
+    recorder = sink if alerts is None else alerts
     env, nodes, regions = setting.env, setting.nodes, setting.regions
     entries = timetable(scenario, setting.census)
     rules = link_rules(scenario, setting.census, entries)
@@ -114,13 +120,15 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         honest=setting.honest,
         regions=tuple(regions),
         signature_bytes=SIGNATURE_BYTES,
-        first_commit=payload.commit,
+        first_commit=payload.commit if alerts is None else _both(payload.commit, alerts.committed),
     )
     watch = _watch(setting, observer)
     meter = Meter(recorder, setting.tables.regions)
     links, signer = Links(rules, regions), _signer(scenario, len(nodes))
     driver = _driver(setting, payload, observer, watch, meter, links, signer)
     driver.transport.tap = _tap(scenario, recorder)
+    if alerts is not None:
+        driver.proposed = _both(driver.proposed, alerts.proposed)
     faults = Timetable(
         driver=driver,
         chance=setting.chance,
@@ -157,6 +165,7 @@ def build(scenario: Scenario, replicate: int, recorder: Sink) -> World:
         watch=watch,
         stations=StationMeter(recorder, nodes),
         office=office,
+        alerts=alerts,
     )
 
 
@@ -226,7 +235,7 @@ def _driver(
         proposed=_proposed(watch, observer),
         stated=watch.stated,
         heard=watch.heard,
-        corrupted=_both_told(watch.corrupted, observer.corrupted),
+        corrupted=_both(watch.corrupted, observer.corrupted),
     )
     driver.transport = Transport(
         env=setting.env,
@@ -287,10 +296,19 @@ def _proposed(watch: Watch, observer: Observer) -> Callable[[Proposal, int, int]
     return proposed
 
 
-def _both_told(*listeners: Callable[[int], None]) -> Callable[[int], None]:
-    def tell(node: int) -> None:
-        for listener in listeners:
-            listener(node)
+def _board(scenario: Scenario, sink: Sink) -> Board | None:
+    """Return what shows rows to the alert rules on their way; None where there is no use in it."""
+    if not sink.keeps("alerts") or not rules_in_force(scenario.alerts):
+        return None
+    return Board(sink, scenario)
+
+
+def _both(first: Callable[P, None], second: Callable[P, None]) -> Callable[P, None]:
+    """Return one listener that tells two."""
+
+    def tell(*args: P.args, **kwargs: P.kwargs) -> None:
+        first(*args, **kwargs)
+        second(*args, **kwargs)
 
     return tell
 

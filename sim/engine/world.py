@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
+from sim.engine.alerting import Board
 from sim.engine.driver import Driver
 from sim.engine.faults import Timetable
 from sim.engine.loop import LAST, Loop
@@ -64,6 +65,8 @@ class World:
     stations: StationMeter
     office: Office | None = None
     """Compliance; None where the scenario has none."""
+    alerts: Board | None = None
+    """Who evaluates alert rules, if anybody does."""
     delivered: int = 0
     """Agent messages delivered, up to the last closed second."""
 
@@ -80,6 +83,8 @@ class World:
         self.watch.ended(now_ns, self._chains())
         if self.office is not None:
             self.office.finish(now_ns)
+        if self.alerts is not None:
+            self.alerts.finish()
         return self.watch.finish(now_ns)
 
     def _balance(self, now_ns: int) -> None:
@@ -120,6 +125,8 @@ class World:
         self._balance(now_ns)
         for node, chain in enumerate(self._chains()):
             self.watch.stands(node, now_ns, chain)
+        if self.alerts is not None:
+            self.alerts.close_second(now_ns, self.nodes, self._chains(), self.watch, self.plane)
         self._forget_states()
         if self.office is not None:
             self.office.close_second(now_ns)

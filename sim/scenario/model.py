@@ -14,6 +14,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from sim.scenario.adversaries import Attack
 from sim.scenario.agents import Agents
+from sim.scenario.alerts import Alerts
 from sim.scenario.base import STRICT
 from sim.scenario.checks import Check
 from sim.scenario.choices import ByKind
@@ -442,6 +443,8 @@ class Scenario:
     """What breaks."""
     adversaries: tuple[Attack, ...] = ()
     """Who attacks."""
+    alerts: Alerts | None = None
+    """What else than the alert rules that ship is evaluated; left out, those are."""
     compliance: Compliance | None = None
     """Audit, access control, personal data; left out, none of it."""
     expect: tuple[Check, ...]

@@ -36,6 +36,7 @@ def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:
         rules,
         rules_adversaries,
         rules_agents,
+        rules_alerts,
         rules_compliance,
         rules_directory,
         rules_expect,

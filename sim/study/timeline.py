@@ -24,8 +24,9 @@ STALL = 2
 class Course:
     """Instants of one replicate in ns after the attack began; None where it never came to that.
 
-    `attack_ns`: when the first adversary or fault began, from the start of the run. `detected_ns`:
-    first accusation with proof. `level_ns`: first epoch at a higher quorum level. `punished_ns`:
+    `attack_ns`: when the first adversary or fault began, from the start of the run. `alerted_ns`:
+    first alert that fired, and `alert`, which rules did then. `detected_ns`: first accusation with
+    proof. `level_ns`: first epoch at a higher quorum level. `punished_ns`:
     first offence punished on the committed chain. `excluded_ns`: first epoch in which everybody
     punished so far has no vote. `usual_gap_ns`: longest time between two commits before the attack;
     None where there were too few. `longest_gap_ns`: the same after it, up to the end of the run.
@@ -34,6 +35,8 @@ class Course:
     """
 
     attack_ns: int
+    alerted_ns: int | None
+    alert: str
     detected_ns: int | None
     level_ns: int | None
     punished_ns: int | None
@@ -54,7 +57,7 @@ def course(run: Run, *, point: int = 0, replicate: int = 0) -> Course | None:
     if not begun:
         return None
     attack_ns = min(begun)
-    evidence = rows("evidence")
+    evidence, alerts = rows("evidence"), rows("alerts")
     rises = [row for row in rows("levels") if row["new_level"] > row["old_level"]]
     end_ns = rows("runs")[0]["simulated_ns"]
     commits = sorted(r["committed_ns"] for r in rows("blocks") if r["status"] == "committed")
@@ -66,6 +69,8 @@ def course(run: Run, *, point: int = 0, replicate: int = 0) -> Course | None:
 
     return Course(
         attack_ns=attack_ns,
+        alerted_ns=first([r["fired_ns"] for r in alerts]),
+        alert=", ".join(_first_alerts(alerts, attack_ns)),
         detected_ns=first([r["time_ns"] for r in evidence if r["event"] == "accused"]),
         level_ns=first([r["time_ns"] for r in rises]),
         punished_ns=first([r["time_ns"] for r in evidence if r["event"] == "punished"]),
@@ -74,6 +79,17 @@ def course(run: Run, *, point: int = 0, replicate: int = 0) -> Course | None:
         longest_gap_ns=longest_ns,
         recovered_ns=recovered_ns,
     )
+
+
+def _first_alerts(alerts: list[dict[str, Any]], attack_ns: int) -> list[str]:
+    """Name the rules that fired first after the attack began, the gravest before the others."""
+    grave = ("critical", "warning", "info")
+    after = [r for r in alerts if r["fired_ns"] >= attack_ns]
+    earliest = min((r["fired_ns"] for r in after), default=None)
+    ranked = sorted(
+        (grave.index(r["severity"]), r["rule"]) for r in after if r["fired_ns"] == earliest
+    )
+    return list(dict.fromkeys(rule for _, rule in ranked))
 
 
 def _recovery(
@@ -121,5 +137,6 @@ def courses(run: Run) -> pl.DataFrame:
         seen = course(run, point=point, replicate=replicate)
         if seen is not None:
             found.append({"point": point, "replicate": replicate, **asdict(seen)})
-    schema = dict.fromkeys(["point", "replicate", *Course.__dataclass_fields__], pl.Int64)
+    names = ["point", "replicate", *Course.__dataclass_fields__]
+    schema = {name: pl.String if name == "alert" else pl.Int64 for name in names}
     return pl.DataFrame(found, schema=schema)

@@ -23,6 +23,9 @@ def test_the_course_of_double_voting(tmp_path: Path) -> None:
     assert seen.level_ns is not None
     # Seen by the collector within a view, on the chain after two, in force with the epoch.
     assert 0 < seen.detected_ns < 100 * MS < seen.punished_ns < seen.level_ns
+    # Rules are evaluated each second, the gravest that fired is named first.
+    assert seen.alerted_ns == SECOND
+    assert seen.alert.startswith("offence_proved, ")
     assert seen.excluded_ns == seen.level_ns
     assert seen.recovered_ns == 0
 
@@ -48,6 +51,9 @@ def test_a_silence_that_ends_is_recovered_from(tmp_path: Path) -> None:
     assert row["attack_ns"] == 2 * SECOND
     assert SECOND < row["recovered_ns"] < 4 * SECOND
     assert row["longest_gap_ns"] <= row["recovered_ns"] + row["usual_gap_ns"]
+    # A stall of a second is within what rules stand: no alert.
+    assert row["alerted_ns"] is None
+    assert row["alert"] == ""
     assert row["detected_ns"] is row["punished_ns"] is row["excluded_ns"] is None
 
 

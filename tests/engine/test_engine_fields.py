@@ -37,10 +37,11 @@ NOT_THE_ENGINE_S: dict[str, tuple[str, ...]] = {
     "Scenario": ("schema_version", "question", "sweep", "until"),
     "Grid": ("grid",),
     "Zip": ("zip",),
+    **dict.fromkeys(("CountRule", "DurationRule", "ShareRule", "Rule"), ("reason", "runbook")),
     "Until": ("metric", "relative_width_ppm", "confidence_ppm", "max_replicates"),
 }
 """What a scenario says to readers, and what studies read: sweeps, whose points are scenarios of
-their own, and when replicates are enough."""
+their own, and when replicates are enough; and what rules that are exported tell."""
 
 
 def reachable(kind: Any, found: dict[type[Any], None] | None = None) -> list[type[Any]]:
@@ -107,6 +108,21 @@ def _bare(slot: Any) -> Any:
     return slot.slot if isinstance(slot, Watched) else slot
 
 
+ALERTS = {
+    "changes": [
+        {"rule": "validators_down", "threshold": 1, "for": "1 s"},
+        {"rule": "votes_missed", "threshold": "30 %"},
+        {"rule": "commits_stalled", "threshold": "1 s"},
+        {"rule": "reconciled", "off": True},
+    ],
+    "rules": [
+        {"name": "a", "metric": "quorum_level", "over": "max", "window": "2 s", "threshold": 1},
+        {"name": "b", "metric": "commit_age", "threshold": "1 ms"},
+        {"name": "c", "metric": "weight_down", "threshold": "1 %"},
+    ],
+}
+
+
 def everywhere() -> list[dict[str, Any]]:
     """Return sections of worlds that together hold every kind of every choice."""
     rules = [
@@ -151,6 +167,7 @@ def everywhere() -> list[dict[str, Any]]:
         {
             "duration": "1 s",
             "record": {"window": {"from": "200 ms", "to": "300 ms"}},
+            "alerts": ALERTS,
             "network": {"regions": {"lab": {"latitude": 47, "longitude": 8}}},
             "validators": own | {"stake": {"kind": "zipf", "largest": 10_000_000}},
             "crypto": {"signatures": "real"},
@@ -279,15 +296,17 @@ def scenario_field_counts(kind: type[Any], module: str) -> bool:
     """Count reads by who carries a scenario out, not by who loads or prints it.
 
     Expectations are judged by the monitors, with helpers that stand beside their definition;
-    stakes are dealt by the engine from amounts that the limits on exposure need too; so are
-    places, distributions of faults and plans of rollouts. Nobody else asks for them once a
-    scenario is loaded.
+    so are alert rules; stakes are dealt by the engine from amounts that the limits on exposure need
+    too; so are places, distributions of faults and plans of rollouts. Nobody else asks for them
+    once a scenario is loaded.
     """
     beside = "-"
     if kind.__module__ == "sim.scenario.checks":
         beside = "sim.scenario.checks"
     elif kind.__module__ in ("sim.scenario.occurrence", "sim.scenario.breakdowns"):
         beside = kind.__module__
+    elif kind.__module__ in ("sim.scenario.alerts", "sim.scenario.alerting"):
+        beside = "sim.scenario.alert"
     elif kind.__name__ in STAKES + PLACES:
         beside = "sim.scenario.exposure"
     return module.startswith(("sim.engine", "sim.monitor", beside))

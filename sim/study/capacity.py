@@ -24,10 +24,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
+
 from sim.record.machine import source_digest
-from sim.record.runs import Run, open_run
+from sim.record.runs import Run, RunError, open_run
 from sim.record.store import write_frame, write_json, write_text
 from sim.scenario.estimate import machine_memory_bytes, memory_shortage
+from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
 from sim.study.bracket import Bracket, CannotTry, find_edge
 from sim.study.forecast import Line, line_through
@@ -47,7 +50,7 @@ from sim.study.resources import (
 from sim.study.saturation import ClassLoad, bottleneck
 from sim.study.statistics.intervals import Interval
 from sim.study.sweep import StudyProgress, Workers, resume_study, run_study
-from sim.study.trials import Trial, found_before, trial_of
+from sim.study.trials import Figures, Trial, found_before, trial_of
 
 SCHEMA = "creto-sim-capacity/1"
 AHEAD = (10_000_000, 100_000_000)
@@ -341,9 +344,74 @@ def _forecasts(held: Sequence[Trial], scenario: Scenario, plan: Plan) -> Iterato
             yield Forecast(name, agents, line.at(agents), line, int(furthest))
 
 
-def _write(capacity: Capacity) -> None:
-    import polars as pl
+def open_capacity(path: str | Path) -> Capacity:
+    """Read a search back from its tables; the trials' own directories need not be there.
 
+    What a replicate measured beyond CPU time and memory is not in the tables. Raises RunError
+    where the directory holds no search that has ended.
+    """
+    where = Path(path)
+    if not (where / "DONE").exists():
+        raise RunError(f"{where.name}: no search that has ended")
+    summary = json.loads((where / "summary.json").read_text(encoding="utf-8"))
+    asked = json.loads((where / "plan.json").read_text(encoding="utf-8"))
+    plan = Plan(**{name: asked[name] for name in Plan.__dataclass_fields__})
+    scenario = load_scenario(where / "scenario.yaml")
+    trials = tuple(_trials_of(where))
+    edge = Bracket(summary["held"], summary["failed"], summary["why"])
+    held = [t for t in trials if not t.setting and t.held and t.amount <= (edge.held or 0)]
+    found = summary["bottleneck"]
+    top = None
+    if found is not None:
+        found["by_region"] = tuple((region, ppm) for region, ppm in found["by_region"])
+        top = ClassLoad(**found)
+    freed = relief(scenario, top.station, top.lane) if top is not None else None
+    relieved = None
+    if summary["relief"] is not None and freed is not None:
+        relieved = Relieved(freed, Bracket(summary["relief"]["held"], summary["relief"]["failed"]))
+    ahead = tuple(_forecasts(held, scenario, plan)) if grows(plan.of) else ()
+    return Capacity(
+        where,
+        scenario,
+        plan,
+        summary["own"],
+        edge,
+        trials,
+        top,
+        relieved,
+        ahead,
+        tuple(summary["set_aside"]),
+    )
+
+
+def _trials_of(path: Path) -> Iterator[Trial]:
+    runs = pl.read_parquet(path / "trials.parquet")
+    stations = pl.read_parquet(path / "stations.parquet")
+    for (setting, amount), rows in runs.group_by(["setting", "amount"], maintain_order=True):
+        here = stations.filter(setting=setting, amount=amount).drop("setting", "amount")
+        loads = []
+        for row in here.iter_rows(named=True):
+            regions = tuple((each["region"], each["sustained_ppm"]) for each in row["by_region"])
+            loads.append(ClassLoad(**(row | {"by_region": regions})))
+        figures = [
+            Figures(row["replicate"], row["verdict"], row["cpu_ns"], row["peak_memory_bytes"], {})
+            for row in rows.iter_rows(named=True)
+        ]
+        first = rows.row(0, named=True)
+        verdicts = [each.verdict for each in figures if each.verdict != "met"]
+        missed = tuple(part for part in first["missed"].split("\n") if part)
+        yield Trial(
+            str(setting),
+            int(str(amount)),
+            verdicts[0] if verdicts else "met",
+            missed,
+            tuple(figures),
+            tuple(loads),
+            first["folder"],
+        )
+
+
+def _write(capacity: Capacity) -> None:
     path, plan = capacity.path, capacity.plan
     write_frame(path / "trials.parquet", pl.DataFrame(list(_trial_rows(capacity))))
     write_frame(path / "stations.parquet", pl.DataFrame(list(_station_rows(capacity))))
@@ -386,7 +454,7 @@ def _trial_rows(capacity: Capacity) -> Iterator[dict[str, Any]]:
                 "verdict": each.verdict,
                 "cpu_ns": each.cpu_ns,
                 "peak_memory_bytes": each.peak_memory_bytes,
-                "missed": "; ".join(trial.missed),
+                "missed": "\n".join(trial.missed),
                 "folder": trial.folder,
             }
 

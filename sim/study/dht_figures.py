@@ -326,14 +326,23 @@ SHOW = {
 }
 
 
+def drawn(name: str, data: pl.DataFrame) -> Figure:
+    """Draw a study's figure, with the number of worlds behind each point in its caption."""
+    with style():
+        figure = DRAW[name](data)
+        worlds = data["replicate"].n_unique()
+        figure.supxlabel(f"n = {worlds} worlds a point", fontsize=5.5, x=0.99, ha="right")
+    return figure
+
+
 def save(name: str, data: pl.DataFrame, folder: Path) -> list[Path]:
     """Draw a study's figure to SVG and PNG in `folder`; return the files.
 
     Raises ModuleNotFoundError, saying what to install, without matplotlib.
     """
     files = [folder / f"dht_{name}.{kind}" for kind in ("svg", "png")]
+    figure = drawn(name, data)
     with style():
-        figure = DRAW[name](data)
         for file in files:
             figure.savefig(file, dpi=160, facecolor="white", transparent=False)
     return files

@@ -13,10 +13,11 @@ import pytest
 
 from sim import load_scenario, open_run, run
 from sim.cli.main import main
+from sim.record.runs import RunError
 from sim.scenario.checks import CountCheck
 from sim.scenario.model import Scenario
 from sim.study.bracket import CannotTry, find_edge
-from sim.study.capacity import Capacity, Plan, Told, measure_capacity
+from sim.study.capacity import Capacity, Plan, Told, measure_capacity, open_capacity
 from sim.study.capacity_figures import save
 from sim.study.forecast import line_through
 from sim.study.resources import (
@@ -258,6 +259,21 @@ def test_an_interrupted_search_keeps_what_was_whole(found: Capacity, slow: Scena
     assert again.path == found.path
     assert again.bracket == found.bracket
     assert {path: path.stat().st_mtime_ns for path in runs} == before
+
+
+def test_a_search_is_read_back_from_its_tables(found: Capacity) -> None:
+    again = open_capacity(found.path)
+    assert again.bracket == found.bracket
+    assert again.forecasts == found.forecasts
+    assert again.bottleneck == found.bottleneck
+    assert again.headroom == found.headroom
+    assert again.relieved is not None
+    assert found.relieved is not None
+    assert again.relieved.bracket.held == found.relieved.bracket.held
+    told = [(t.setting, t.amount, t.verdict, t.missed, t.loads) for t in found.trials]
+    assert [(t.setting, t.amount, t.verdict, t.missed, t.loads) for t in again.trials] == told
+    with pytest.raises(RunError, match="no search that has ended"):
+        open_capacity(found.path / "trials")
 
 
 def test_datasets_tell_the_search(found: Capacity) -> None:

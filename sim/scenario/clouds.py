@@ -1,0 +1,163 @@
+"""The `clouds` section: networks, who may talk to whom, keys, audit trails, backups.
+
+Owns: its fields. Allowances decide which links exist in a run, and all of it what
+`creto-sim export` writes. Must not know: how templates look, what a provider calls things.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeAlias
+
+from sim.scenario.base import STRICT
+from sim.scenario.choices import ByKind
+from sim.scenario.fields import Count, Marker, Text, duration
+from sim.scenario.quantities import QuantityError
+
+_DAY_NS = 86_400 * 10**9
+ANYWHERE = "0.0.0.0/0"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses(Marker):
+    """A block of IPv4 addresses, kept as text."""
+
+    def parse(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise QuantityError('expected a block of addresses, like "10.20.0.0/16"')
+        try:
+            return str(ipaddress.IPv4Network(value))
+        except ValueError as error:
+            raise QuantityError(f"`{value}` is no block of IPv4 addresses: {error}") from None
+
+    def plain(self, value: str) -> str:
+        return value
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"^\d+\.\d+\.\d+\.\d+/\d+$"}
+
+
+Block: TypeAlias = Annotated[str, Addresses()]
+PlaceName: TypeAlias = Annotated[str, Text(64, what="a region or a provider")]
+Port: TypeAlias = Annotated[int, Count(1, 65_535)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidatorTraffic:
+    """Validators may send to validators. What no allowance lets pass is dropped on the way."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["validators"]
+    """Told apart by this."""
+    source: tuple[PlaceName, ...] = ()
+    """Regions or providers of the senders; left out, all."""
+    target: tuple[PlaceName, ...] = ()
+    """Regions or providers of the receivers; left out, all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentTraffic:
+    """Agents may reach gateways."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["agents"]
+    """Told apart by this."""
+    networks: tuple[Block, ...] = (ANYWHERE,)
+    """Where agents come from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorTraffic:
+    """Operators may administer machines."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["operators"]
+    """Told apart by this."""
+    networks: tuple[Block, ...]
+    """Where operators come from; never everywhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsTraffic:
+    """Monitoring may read metrics."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["metrics"]
+    """Told apart by this."""
+    networks: tuple[Block, ...]
+    """Where it asks from; never everywhere."""
+
+
+Allowance: TypeAlias = Annotated[
+    ValidatorTraffic | AgentTraffic | OperatorTraffic | MetricsTraffic, ByKind()
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """TCP ports that validators listen at."""
+
+    __pydantic_config__ = STRICT
+    validators: Port = 7_000
+    """Consensus, and batches between gateways."""
+    agents: Port = 443
+    """Agents' traffic."""
+    metrics: Port = 9_464
+    """OpenMetrics (the OpenTelemetry exporters' usual one)."""
+    administration: Port = 22
+    """Secure shell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """Keys of disks, backups and audit trails; each cloud keeps its own."""
+
+    __pydantic_config__ = STRICT
+    rotation_ns: Annotated[int, duration("90 d", "2560 d")] = 365 * _DAY_NS
+    """How often they rotate (AWS KMS: 90 to 2,560 days, 365 by default)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditTrail:
+    """The clouds' own records of who did what to the deployment."""
+
+    __pydantic_config__ = STRICT
+    retention_ns: Annotated[int, duration("1 d", "3650 d")] = 365 * _DAY_NS
+    """How long records can't be changed or deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backups:
+    """Copies of validators' disks in their region."""
+
+    __pydantic_config__ = STRICT
+    every_ns: Annotated[int, duration("1 h", "7 d")] = 3_600 * 10**9
+    """Time between two (AWS Backup takes no shorter one than an hour)."""
+    keep_ns: Annotated[int, duration("1 d", "3650 d")] = 35 * _DAY_NS
+    """How long one is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clouds:
+    """What surrounds the validators in their clouds."""
+
+    __pydantic_config__ = STRICT
+    networks: dict[str, Block] = field(default_factory=dict)
+    """Addresses of a region's machines; left out, 10.16.0.0/16 and those after it."""
+    allow: tuple[Allowance, ...] = (
+        ValidatorTraffic(kind="validators"),
+        AgentTraffic(kind="agents"),
+    )
+    """Who may talk to whom; all else is refused."""
+    ports: Ports = Ports()
+    """Where validators listen."""
+    keys: Keys = Keys()
+    """Keys at rest."""
+    audit: AuditTrail = AuditTrail()
+    """Audit trails."""
+    backups: Backups = Backups()
+    """Backups."""
+    replicas: dict[str, PlaceName] = field(default_factory=dict)
+    """Where a region's audit trail is copied to; left out, the next region of its provider that
+    takes it, if there is one."""

@@ -1,0 +1,1 @@
+"""Government and commercial clouds: what a deployment consists of, and the plans that make it."""

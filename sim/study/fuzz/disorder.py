@@ -6,6 +6,7 @@ Owns the ranges of what breaks. Must not know adversaries, nor what a scenario e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from sim.scenario.quantities import DURATION
@@ -77,18 +78,64 @@ def partition(die: Die, everyone: Sequence[int], heal_ms: int) -> Settings:
     return fault
 
 
+def clock_skew(die: Die, everyone: Sequence[int], heal_ms: int) -> Settings:
+    """Draw clocks that run at half or at twice the pace, and timers with them."""
+    rate = die.pick((Decimal("0.5"), Decimal("0.9"), Decimal("1.1"), 2))
+    return _owned(die, "clock_skew", everyone, heal_ms) | {"rate": rate}
+
+
+def slow_disk(die: Die, everyone: Sequence[int], heal_ms: int) -> Settings:
+    """Draw disks that take 5 to 50 ms for what must be on them before a vote leaves."""
+    write = time_text(die.pick((5, 20, 50)))
+    return _owned(die, "slow_disk", everyone, heal_ms) | {"write": write}
+
+
+def failing_disk(die: Die, everyone: Sequence[int], heal_ms: int) -> Settings:
+    """Draw disks on which writes fail."""
+    share = percent_text(die.pick((20, 100)))
+    return _owned(die, "failing_disk", everyone, heal_ms) | {"share": share}
+
+
+def full_disk(die: Die, everyone: Sequence[int], heal_ms: int) -> Settings:
+    """Draw disks that are full."""
+    return _owned(die, "full_disk", everyone, heal_ms)
+
+
+def kms_outage(die: Die, everyone: Sequence[int], heal_ms: int) -> Settings:
+    """Draw validators whose key service is out, so that they cannot sign."""
+    return _owned(die, "kms_outage", everyone, heal_ms)
+
+
+def link_reordering(die: Die, everyone: Sequence[int], heal_ms: int) -> Settings:
+    """Draw senders whose messages overtake one another."""
+    at_ms, until_ms = die.window_ms(heal_ms)
+    return {
+        "kind": "link_reordering",
+        "from": {"ids": die.some(everyone, 1, len(everyone))},
+        "within": time_text(die.time_ms(STEP_MS, 1_000)),
+        "at": time_text(at_ms),
+        "until": time_text(until_ms),
+    }
+
+
 FAULTS: dict[str, Callable[[Die, Sequence[int], int], Settings]] = {
     "crash": crash,
     "slow_node": slow_node,
     "throttle": throttle,
     "partition": partition,
+    "clock_skew": clock_skew,
+    "slow_disk": slow_disk,
+    "failing_disk": failing_disk,
+    "full_disk": full_disk,
+    "kms_outage": kms_outage,
+    "link_reordering": link_reordering,
 }
 """By kind: how one is drawn of (die, all validators, when it has to be over)."""
 
 
 def faults(die: Die, everyone: Sequence[int], heal_ms: int) -> list[Settings]:
     """Draw which kinds of faults there are, and up to `MOST_FAULTS` of those."""
-    kinds = die.some(sorted(FAULTS), 1, len(FAULTS))
+    kinds = die.some(sorted(FAULTS), 1, MOST_FAULTS)
     wanted = die.whole(1, MOST_FAULTS)
     found: list[Settings] = []
     for _ in range(wanted):

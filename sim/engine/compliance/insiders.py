@@ -89,8 +89,10 @@ class Insiders:
         self.stray: list[tuple[str, str, str]] = []
         """Findings that no act explains."""
         self._shut_out = False
-        self._split: tuple[int, SplitView, int] | None = None
-        """Since which record the views differ, who is shown which, the key's generation."""
+        self._split: tuple[int, SplitView] | None = None
+        """Since which record the views differ, and who is shown which."""
+        self._last_key: int | None = None
+        """Generation of the keeper's key that an insider had when it was shut out."""
         self._evaders: dict[str, tuple[int, ErasureEvasion]] = {}
 
     def start(self) -> None:
@@ -153,8 +155,7 @@ class Insiders:
 
     def _split_view(self, due: tuple[int, SplitView]) -> None:
         index, asked = due
-        generation = self.heads.keys.generation(self.heads.keeper)
-        self._split = len(self._log), asked, generation
+        self._split = len(self._log), asked
         witnesses = len(self.heads.witnesses)
         shown = min(asked.shown_to, witnesses)
         reason = ONE_VIEW if shown == witnesses else ""
@@ -176,10 +177,13 @@ class Insiders:
         return shown_to >= len(self.heads.witnesses) if place < 0 else place < shown_to
 
     def signs_with(self, place: int) -> int | None:
-        """Return the generation of the key that signs what a witness is shown; None: in force."""
+        """Return the generation of the key that signs what a witness is shown; None: in force.
+
+        Who is the keeper has the key in force, until it is shut out: then only the old one.
+        """
         if self._split is None or not self._deceived(place):
             return None
-        return self._split[2]
+        return self._last_key
 
     # Rights
 
@@ -232,8 +236,9 @@ class Insiders:
     # Discovery
 
     def shut_out(self) -> None:
-        """The store is isolated: nobody tampers any more."""
+        """The store is isolated: nobody tampers any more, and the next key is not theirs."""
         self._shut_out = True
+        self._last_key = self.heads.keys.generation(self.heads.keeper)
 
     def replace_keeper(self, replica: str) -> None:
         """Somebody else keeps a replica from now on, who does what is asked."""

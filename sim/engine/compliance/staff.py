@@ -190,7 +190,7 @@ class Staff:
         wrong = int(stream.integers(1_000_000)) < person.mistakes_ppm
         which, node = int(stream.integers(10)), self._theirs(person, stream)
         if wrong:
-            self._mistake(person, which)
+            self._mistake(person, which, node)
         elif "auditor" in person.roles:
             self.act(person.name, "read_audit", LOG)
         elif "operator" in person.roles:
@@ -206,13 +206,15 @@ class Staff:
         own = [i for i, r in enumerate(regions) if person.region in (None, r)]
         return own[int(stream.integers(len(own)))]
 
-    def on_validator(self, name: str, action: str, node: int, *, approved: bool = False) -> str:
+    def on_validator(
+        self, name: str, action: str, node: int, *, mfa: bool = True, approved: bool = False
+    ) -> str:
         """Ask for an act of a person on a validator; see `act`."""
         target = ("Validator", f"validator/{node}")
         region = {"region": self._places.regions[node]}
-        return self.act(name, action, target, attributes=region, approved=approved)
+        return self.act(name, action, target, attributes=region, mfa=mfa, approved=approved)
 
-    def _mistake(self, person: Person, which: int) -> None:
+    def _mistake(self, person: Person, which: int, node: int) -> None:
         """Go wrong in one of three ways: a failed log-on, no second factor, another's duty."""
         now = self._env.now
         if which < 4:
@@ -223,7 +225,7 @@ class Staff:
             if self._access.principals[person.name].locked_until_ns > now:
                 self._locked(person.name, now)
         elif which < 7:
-            self.act(person.name, "rotate_key", ("Validator", "validator/0"), mfa=False)
+            self.on_validator(person.name, "rotate_key", node, mfa=False)
         else:
             self.act(person.name, "grant_role", ("Role", "operator"))
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from sim.cli import fuzz_commands, threat_commands
+from sim.cli import cloud_commands, fuzz_commands, threat_commands
 from sim.cli.options import (
     Attempts,
     Confidence,
@@ -358,6 +358,7 @@ def targets(
 
 fuzz_commands.register(app)
 threat_commands.register(app)
+cloud_commands.register(app)
 
 
 @app.command("compile", epilog="Example: creto-sim compile")

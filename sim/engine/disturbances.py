@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from sim.engine.clouds import firewall_rules
 from sim.engine.faults import Entry
 from sim.engine.genesis import Census
 from sim.scenario import breakdowns as more
@@ -61,8 +62,12 @@ def ends(end: End, census: Census) -> tuple[int, ...]:
 def link_rules(
     scenario: Scenario, census: Census, entries: Iterable[Entry]
 ) -> tuple[LinkRule, ...]:
-    """Return the scenario's link rules, then those of its faults; the first match decides."""
-    rules = [_link_rule(rule, census) for rule in scenario.network.rules]
+    """Return the links that clouds close, the scenario's link rules, then those of its faults.
+
+    The first match decides.
+    """
+    rules = list(firewall_rules(scenario.clouds, census.regions))
+    rules += [_link_rule(rule, census) for rule in scenario.network.rules]
     for entry in entries:
         rules.extend(entry.fault.rules(entry.spans, entry.flap_ns))
     for index, adversary in enumerate(scenario.adversaries):

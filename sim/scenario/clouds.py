@@ -159,5 +159,5 @@ class Clouds:
     backups: Backups = Backups()
     """Backups."""
     replicas: dict[str, PlaceName] = field(default_factory=dict)
-    """Where a region's audit trail is copied to; left out, the next region of its provider that
-    takes it, if there is one."""
+    """Where an AWS region's audit trail is copied to; left out, the next region of its separate
+    cloud, if there is one. Azure copies to the region that it has paired with it."""

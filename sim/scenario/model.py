@@ -18,6 +18,7 @@ from sim.scenario.alerts import Alerts
 from sim.scenario.base import STRICT
 from sim.scenario.checks import Check
 from sim.scenario.choices import ByKind
+from sim.scenario.clouds import Clouds
 from sim.scenario.compliance import Compliance
 from sim.scenario.disturbances import Fault, Rule
 from sim.scenario.fields import (
@@ -439,6 +440,9 @@ class Scenario:
     """Signatures."""
     agents: Agents | None = None
     """Who uses the network; left out, nobody."""
+    clouds: Clouds | None = None
+    """What surrounds validators in their clouds; left out, every link is open, and plans are made
+    with the defaults."""
     faults: tuple[Fault, ...] = ()
     """What breaks."""
     adversaries: tuple[Attack, ...] = ()

@@ -37,6 +37,7 @@ def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:
         rules_adversaries,
         rules_agents,
         rules_alerts,
+        rules_clouds,
         rules_compliance,
         rules_directory,
         rules_expect,

@@ -39,9 +39,18 @@ NOT_THE_ENGINE_S: dict[str, tuple[str, ...]] = {
     "Zip": ("zip",),
     **dict.fromkeys(("CountRule", "DurationRule", "ShareRule", "Rule"), ("reason", "runbook")),
     "Until": ("metric", "relative_width_ppm", "confidence_ppm", "max_replicates"),
+    "Clouds": ("networks", "ports", "keys", "audit", "backups", "replicas"),
+    "AgentTraffic": ("networks",),
+    "OperatorTraffic": ("networks",),
+    "MetricsTraffic": ("networks",),
+    "Ports": ("validators", "agents", "metrics", "administration"),
+    "Keys": ("rotation_ns",),
+    "AuditTrail": ("retention_ns",),
+    "Backups": ("every_ns", "keep_ns"),
 }
 """What a scenario says to readers, and what studies read: sweeps, whose points are scenarios of
-their own, and when replicates are enough; and what rules that are exported tell."""
+their own, and when replicates are enough; and what rules that are exported tell, and what
+deployment plans alone are made of."""
 
 
 def reachable(kind: Any, found: dict[type[Any], None] | None = None) -> list[type[Any]]:
@@ -175,6 +184,7 @@ def everywhere() -> list[dict[str, Any]]:
         {
             "duration": "1 s",
             "validators": {"stake": {"kind": "listed", "amounts": [1_000_000] * 4}},
+            "clouds": {"allow": [{"kind": "validators", "to": ["aws"]}]},
         },
     ]
 

@@ -109,7 +109,6 @@ def _keys(resources: Template, deployment: Deployment, site: Site) -> None:
                     },
                 ],
             },
-            "Tags": tags(deployment.name, "key"),
         },
     }
 
@@ -366,6 +365,10 @@ def _cluster(resources: Template, deployment: Deployment, site: Site) -> None:
             }
         },
     }
+    _node_groups(resources, site)
+
+
+def _node_groups(resources: Template, site: Site) -> None:
     for subnet in site.subnets():
         if subnet.validators:
             resources[f"Nodes{subnet.zone}"] = {

@@ -324,7 +324,7 @@ def _trail(deployment: Deployment, site: Site) -> list[Template]:
                 },
             },
         },
-        sku={"name": "Standard_GZRS" if site.replica else "Standard_ZRS"},
+        sku={"name": "Standard_GZRS" if site.zones > 1 else "Standard_GRS"},
         kind="StorageV2",
     )
     logs = _resource(
@@ -408,7 +408,11 @@ def _backups(deployment: Deployment, site: Site) -> list[Template]:
         },
         identity={"type": "SystemAssigned"},
     )
-    policy = {
+    return [vault, _backup_policy(deployment)]
+
+
+def _backup_policy(deployment: Deployment) -> Template:
+    return {
         "type": "Microsoft.DataProtection/backupVaults/backupPolicies",
         "apiVersion": BACKUP_API,
         "name": "backups/disks",
@@ -464,4 +468,3 @@ def _backups(deployment: Deployment, site: Site) -> list[Template]:
             ],
         },
     }
-    return [vault, policy]

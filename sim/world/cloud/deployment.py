@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 PROVIDERS = ("aws", "az")
 """Providers that plans are written for."""
+PAIRED = "the region that Azure has paired with it"
 RESERVED_ADDRESSES = 5
 """Of each subnet (AWS: VPC user guide, "Subnet CIDR blocks"; Azure: "Virtual network FAQ")."""
 FIRST_BLOCK = ipaddress.IPv4Network("10.16.0.0/16")
@@ -28,7 +29,10 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One region of a provider. `zones`: how many it has; `replica`: where its trail is copied."""
+    """One region of a provider. `zones`: how many it has; `replica`: where its trail is copied.
+
+    Azure copies to the region that it has paired with a region, which is not for a plan to choose.
+    """
 
     region: str
     block: str
@@ -154,6 +158,8 @@ def default_blocks(regions: Sequence[str]) -> dict[str, str]:
 
 def default_replica(region: str, regions: Sequence[str]) -> str | None:
     """Return the next region of the same separate cloud, or None if it is the only one."""
+    if region.startswith("az:"):
+        return PAIRED
     same = [each for each in regions if partition_of(each) == partition_of(region)]
     return same[(same.index(region) + 1) % len(same)] if len(same) > 1 else None
 

@@ -128,7 +128,7 @@ class AuditTrail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backups:
+class DiskBackups:
     """Copies of validators' disks in their region."""
 
     __pydantic_config__ = STRICT
@@ -156,7 +156,7 @@ class Clouds:
     """Keys at rest."""
     audit: AuditTrail = AuditTrail()
     """Audit trails."""
-    backups: Backups = Backups()
+    backups: DiskBackups = DiskBackups()
     """Backups."""
     replicas: dict[str, PlaceName] = field(default_factory=dict)
     """Where an AWS region's audit trail is copied to; left out, the next region of its separate

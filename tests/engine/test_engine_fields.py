@@ -36,6 +36,7 @@ Field = tuple[type[Any], str]
 NOT_THE_ENGINE_S: dict[str, tuple[str, ...]] = {
     "Scenario": ("schema_version", "question", "sweep", "until"),
     "Grid": ("grid",),
+    "Sobol": ("sobol", "base", "draw"),
     "Zip": ("zip",),
     **dict.fromkeys(("CountRule", "DurationRule", "ShareRule", "Rule"), ("reason", "runbook")),
     "Until": ("metric", "relative_width_ppm", "confidence_ppm", "max_replicates"),
@@ -46,7 +47,7 @@ NOT_THE_ENGINE_S: dict[str, tuple[str, ...]] = {
     "Ports": ("validators", "agents", "metrics", "administration"),
     "Keys": ("rotation_ns",),
     "AuditTrail": ("retention_ns",),
-    "Backups": ("every_ns", "keep_ns"),
+    "DiskBackups": ("every_ns", "keep_ns"),
 }
 """What a scenario says to readers, and what studies read: sweeps, whose points are scenarios of
 their own, and when replicates are enough; and what rules that are exported tell, and what

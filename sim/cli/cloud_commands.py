@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from sim.cli.options import Overrides, ScenarioFile
 from sim.cli.outcome import guarded
 
 
@@ -20,21 +21,11 @@ def register(app: typer.Typer) -> None:
 
 @guarded
 def export(
-    scenario: Annotated[
-        str,
-        typer.Argument(
-            metavar="SCENARIO",
-            help="A scenario file, or the name of one in scenarios/.",
-            show_default=False,
-        ),
-    ],
+    scenario: ScenarioFile,
     to: Annotated[
         Path, typer.Option("--to", metavar="DIR", help="Where to write.", file_okay=False)
     ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace a setting. May be repeated."),
-    ] = None,
+    overrides: Overrides = None,
 ) -> int:
     """Write deployment plans: CloudFormation, ARM, Kubernetes and Helm, for what is simulated.
 

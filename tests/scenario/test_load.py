@@ -132,7 +132,7 @@ expect: []
         ),
         (
             "adversaries: [{kind: silent, nodes: {region: az:usgovtexas}}]",
-            "9:46: adversaries.0.nodes.region: no genesis validator lives in `az:usgovtexas`",
+            "9:46: adversaries.0.nodes.region: no validator runs in `az:usgovtexas`",
         ),
         (
             "adversaries: [{kind: silent, nodes: {random: 1}, start: 2 min}]",
@@ -241,7 +241,7 @@ def test_seed_and_replicates_override(tmp_path: Path, minimal: str) -> None:
         ("  directory: {registered: 90 %}", "agents.directory.registered: some agents are not"),
         ("  retries: {max: 1 s}", "agents.retries.max: is below `timeout`"),
         ("  transaction_fanout: 4", "agents.transaction_fanout: 4 is not below the number"),
-        ("  gateways: {region: aws:us-east-1}", "agents.gateways.region: no genesis validator"),
+        ("  gateways: {region: aws:us-east-1}", "agents.gateways.region: no validator runs in"),
     ],
 )
 def test_agents_must_fit_together(errors_of: Errors, minimal: str, line: str, found: str) -> None:

@@ -295,7 +295,10 @@ class Rollout:
     __pydantic_config__ = STRICT
     kind: Literal["rollout"]
     """Told apart by this."""
-    name: Annotated[str, Text(40, r"[a-z][a-z0-9_-]*", "a name of small letters")] | None = None
+    name: (
+        Annotated[str, Text(40, r"[a-z][a-z0-9_-]*", "a name of small letters, digits, _ and -")]
+        | None
+    ) = None
     """Names its draws, so that other faults may come and go; left out, its place in the list."""
     nodes: Selection
     """Who; in the order of their identities."""

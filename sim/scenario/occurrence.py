@@ -94,7 +94,10 @@ class Timed:
     """
 
     __pydantic_config__ = STRICT
-    name: Annotated[str, Text(40, r"[a-z][a-z0-9_-]*", "a name of small letters")] | None = None
+    name: (
+        Annotated[str, Text(40, r"[a-z][a-z0-9_-]*", "a name of small letters, digits, _ and -")]
+        | None
+    ) = None
     """Names its draws, so that other faults may come and go; left out, its place in the list."""
     at_ns: Instant
     """When it begins, or may begin."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sim.study.overview import PointRow
     from sim.study.statistics.intervals import Interval
     from sim.study.sweep import StudyProgress
+    from sim.study.swept import Study
 
 ROWS = 40
 """Points that a table shows; all of them are in the datasets."""
@@ -196,6 +197,33 @@ def difference_table(screen: Console, found: Comparison, confidence: float) -> N
     _show(screen, table)
     for note in _comparison_notes(found, confidence):
         screen.print(Text(note, style="dim"), soft_wrap=True)
+
+
+def index_table(screen: Console, study: Study, confidence: float) -> None:
+    """Print the Sobol indices of each metric: a row a setting, the one that matters most first."""
+    from sim.record.runs import RunError
+    from sim.study.statistics.sensitivity import sobol_of
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), expand=False)
+    for name in ("metric", "setting"):
+        table.add_column(name)
+    for name in ("by itself", "in all"):
+        table.add_column(name, justify="right")
+    for metric in study.metrics:
+        try:
+            found = sobol_of(study.run, metric.name, confidence)
+        except RunError as error:
+            screen.print(Text(f"{metric.name}: {error}", style="dim"), soft_wrap=True)
+            continue
+        for rank, row in enumerate(sorted(found, key=lambda each: -each.total.estimate)):
+            cells = [f"{i.estimate:.2f} ± {i.half_width:.2f}" for i in (row.first, row.total)]
+            table.add_row(metric.name if not rank else "", row.path, *cells)
+    _show(screen, table)
+    note = (
+        "share of the metric's variance that a setting explains by itself, and takes part in "
+        f"(Sobol), ± half of the {percent(confidence)} bootstrap interval"
+    )
+    screen.print(Text(note, style="dim"), soft_wrap=True)
 
 
 def _comparison_notes(found: Comparison, confidence: float) -> list[str]:

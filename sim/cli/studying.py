@@ -10,7 +10,7 @@ from rich.console import Console
 
 from sim.cli.outcome import INCONCLUSIVE, MET, UsageError
 from sim.cli.screen import console, verdict
-from sim.cli.study_screen import difference_table, point_table, study_progress
+from sim.cli.study_screen import difference_table, index_table, point_table, study_progress
 from sim.record.runs import Run, open_run
 from sim.scenario.quantities import DURATION, QuantityError
 
@@ -100,7 +100,21 @@ def show_run(path: Path, metrics: Sequence[str], confidence: float) -> int:
     _points(screen, run, metrics, confidence)
     if len(run.settings) == 1:
         _directory(screen, run)
+    _indices(screen, run, metrics, confidence)
     return MET
+
+
+def _indices(screen: Console, run: Run, metrics: Sequence[str], confidence: float) -> None:
+    """Print which settings matter, where the study has a Sobol sweep that is whole."""
+    from sim.scenario.errors import ScenarioErrors
+    from sim.study.swept import Study, is_sobol
+
+    try:
+        study = Study(run, metrics, confidence)
+    except (ScenarioErrors, OSError):  # of another version: the points above are all there is
+        return
+    if is_sobol(study):
+        index_table(screen, study, confidence)
 
 
 def _directory(screen: Console, run: Run) -> None:

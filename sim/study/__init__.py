@@ -1,1 +1,1 @@
-"""Benchmarks and (later) sweeps, capacity, reports."""
+"""Sweeps, statistics, capacity, targets, comparison, benchmarks, reports."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sim import open_run, run_study
+from sim.cli.main import main
 from sim.record.runs import Run
 from sim.study.figures import svg
 from sim.study.report import render
@@ -130,6 +132,22 @@ def test_the_page_tells_points_pairs_and_failures(grid: Run, tmp_path: Path) -> 
     ):
         assert said in text, said
     assert "<script" not in page
+
+
+def test_show_prints_the_indices(
+    sobol: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["creto-sim", "show", str(sobol.path), "--metric", "forks"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "no setting matters" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["creto-sim", "show", str(sobol.path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert re.search(r"blocks_committed +consensus\.min_block_interval +\d\.\d\d ± ", said)
+    assert "takes part in (Sobol)" in said
 
 
 def test_a_single_run_has_no_section(tmp_path: Path) -> None:

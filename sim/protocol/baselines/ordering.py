@@ -286,9 +286,12 @@ class Ordering(Baseline):
             slot = self._slots.get(self.final.height + 1)
             if slot is None or not slot.committed or slot.block is None:
                 break
-            proof = slot.commits.certificate
-            if proof is None or not self._commit(slot.block, proof, out):
+            block, proof = slot.block, slot.commits.certificate
+            if proof is None or not self._commit(block, proof, out):
                 return
+            if not slot.prepared:
+                # Without its prepares a view change can start from its commits alone.
+                self._settle_checkpoint(block.height, block.id, proof)
         if self.final.height > before:
             self._arm(out)
             self._lead(out)

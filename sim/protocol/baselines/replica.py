@@ -174,13 +174,19 @@ class Baseline:
         if waiting is not None:
             self.receive(waiting[0], waiting[1], out)
 
-    def ask(self, peer: ValidatorId, wanted: BlockId, out: list[Effect]) -> None:
-        """Ask a peer for `wanted` and what is below it, unless an answer is still awaited."""
+    def ask(
+        self, peer: ValidatorId, wanted: BlockId, out: list[Effect], above_height: int = -1
+    ) -> None:
+        """Ask a peer for `wanted` and what is below it, unless an answer is still awaited.
+
+        `above_height`: from where on; left out, above what is final here.
+        """
         waited = self.now_ns - self._asked_ns
         if peer == self.me or (self._asked_ns >= 0 and waited < self.parameters.timer_base_ns):
             return
         self._asked_ns = self.now_ns
-        out.append(RequestBlocks(peer, wanted, self.final.height, 0))
+        floor = self.final.height if above_height < 0 else above_height
+        out.append(RequestBlocks(peer, wanted, floor, 0))
 
     def _ask_someone(self, out: list[Effect]) -> None:
         """Ask a peer for whatever it follows, another one each time."""
@@ -221,7 +227,8 @@ class Baseline:
             if reason is None:
                 reason = self.take_synced(blocks, response.certificate, out)
             if reason is None and self.more(blocks):
-                self.ask(sender, ANYTHING, out)
+                # Where nothing became final the rest is above these, not above finality.
+                self.ask(sender, ANYTHING, out, blocks[-1].height)
         if reason is not None:
             out.append(Rejected(sender, "blocks", reason))
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from sim.cli.outcome import MET, UsageError
 from sim.cli.screen import console
+from sim.study.shown import Shown
 
 STUDIES = ("cost", "depth", "hierarchy", "churn", "attack")
 
@@ -43,6 +44,19 @@ def study_dht(
     file = out / f"dht_{name}.parquet"
     data.write_parquet(file)
     shown = dht_figures.SHOW[name](data)
+    screen.print(laid_out(shown))
+    try:
+        files = [file, *dht_figures.save(name, data, out)]
+    except ModuleNotFoundError as error:
+        files = [file]
+        screen.print(f"no curves: {error}", markup=False, soft_wrap=True)
+    for file in files:
+        screen.print(f"wrote {file}", markup=False, soft_wrap=True)
+    return MET
+
+
+def laid_out(shown: Shown) -> Table:
+    """Lay out a study's short table; heads may wrap, figures must not be cut."""
     table = Table(
         box=SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
@@ -52,18 +66,9 @@ def study_dht(
     )
     for place, head in enumerate(shown.heads):
         names = place < 2
-        # Heads may wrap, figures must not be cut.
         width = max(len(word) for word in (*head.split(), *(row[place] for row in shown.rows)))
         side: Literal["left", "right"] = "left" if names else "right"
         table.add_column(head, justify=side, no_wrap=names, min_width=width)
     for row in shown.rows:
         table.add_row(*row)
-    screen.print(table)
-    try:
-        files = [file, *dht_figures.save(name, data, out)]
-    except ModuleNotFoundError as error:
-        files = [file]
-        screen.print(f"no curves: {error}", markup=False, soft_wrap=True)
-    for file in files:
-        screen.print(f"wrote {file}", markup=False, soft_wrap=True)
-    return MET
+    return table

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from sim.cli import cloud_commands, fuzz_commands, threat_commands
+from sim.cli.baselines import baselines
 from sim.cli.options import (
     Attempts,
     Confidence,
@@ -328,6 +329,9 @@ def dht(
     from sim.cli.dht import study_dht
 
     return study_dht(study, out, nodes, lookups, replicates, seed)
+
+
+app.command(epilog="Example: creto-sim baselines --sizes 4 --sizes 64")(guarded(baselines))
 
 
 @app.command(epilog="Example: creto-sim targets --run results/million_agents/latest")

@@ -33,7 +33,7 @@ class Meter:
     `delivered`: messages handed to cores in the whole run, up to the last closed second.
     """
 
-    __slots__ = ("_flows", "_lost", "_names", "_recorder", "delivered", "regions")
+    __slots__ = ("_closed", "_flows", "_lost", "_names", "_recorder", "delivered", "regions")
 
     def __init__(self, recorder: Sink, regions: tuple[str, ...]) -> None:
         self._recorder = recorder
@@ -42,6 +42,16 @@ class Meter:
         self._flows: dict[type, Flow] = {}
         self._lost: dict[tuple[str, type, int], list[int]] = {}
         self.delivered = 0
+        self._closed = (0, 0)
+        """Messages and bytes offered in the seconds that are closed."""
+
+    def offered(self) -> tuple[int, int]:
+        """Return how many messages, and bytes, have been sent in the whole run until now."""
+        messages, size = self._closed
+        for flow in self._flows.values():
+            messages += sum(flow.offered)
+            size += sum(flow.offered_bytes)
+        return messages, size
 
     def flow(self, message: Message) -> Flow:
         """Return the flow of a message's kind."""
@@ -78,6 +88,7 @@ class Meter:
         for (reason, kind, pair), (count, size) in self._lost.items():
             rows.append(self._row(second, kind_of(kind), pair, "dropped", reason, count, size))
         self._recorder.append_rows("traffic", _COLUMNS, rows)
+        self._closed = self.offered()
         for flow in busy:
             for counts in (
                 flow.offered,

@@ -31,7 +31,16 @@ from sim.scenario import agents as people
 from sim.scenario.adversaries import DelayProposals
 from sim.scenario.checks import Safety
 from sim.scenario.fields import Placement
-from sim.scenario.model import Consensus, LognormalStake, Network, Scenario, Validators, Workers
+from sim.scenario.model import (
+    Consensus,
+    EqualStake,
+    LognormalStake,
+    Network,
+    Scenario,
+    Validators,
+    Workers,
+)
+from sim.scenario.protocols import Pbft
 from sim.scenario.selection import Random
 from sim.world.agents.parameters import PlaneParameters
 from sim.world.agents.tables import Counters, Drained
@@ -52,6 +61,7 @@ REFERENCE_AGENTS = 10_000
 """Agents of the reference: it needs a hundred times the time for each message."""
 WARM_UP_S = 2
 VALIDATORS = 150
+EQUAL = EqualStake()
 
 _REGIONS: Mapping[str, int] = {
     "aws:us-gov-west-1": 20,
@@ -135,6 +145,7 @@ def bench(agents: Sequence[int] = SIZES, seconds: int = 10) -> Iterator[Figure]:
     steady = isolated(measure_consensus, seconds)
     yield from _consensus_figures("steady", steady)
     yield from _consensus_figures("view-change storm", isolated(measure_storm, seconds))
+    yield from _consensus_figures("PBFT", isolated(measure_pbft, seconds))
     reference = isolated(measure_reference, min(seconds, 3))
     name = f"SimPy reference, {reference.agents:,} agents"
     yield Figure(f"{name}: delivered", reference.messages_per_cpu_s, "messages/CPU-s")
@@ -206,6 +217,16 @@ def measure_storm(
     )
     asked = replace(_scenario(validators, impatient), adversaries=(held_back,))
     return _consensus(asked, seconds, warm_up_s, storm=True)
+
+
+def measure_pbft(
+    seconds: int = 10, *, validators: int = VALIDATORS, warm_up_s: int = WARM_UP_S
+) -> ConsensusSpeed:
+    """Measure PBFT among validators of the same places: n^2 prepares and commits a block."""
+    asked = _scenario(validators, Consensus(timer_base_ns=10 * SECOND_NS))
+    equal = replace(asked.validators, stake=EQUAL)
+    asked = replace(asked, validators=equal, protocol=Pbft(kind="pbft"))
+    return _consensus(asked, seconds, warm_up_s, storm=False)
 
 
 def _consensus(asked: Scenario, seconds: int, warm_up_s: int, *, storm: bool) -> ConsensusSpeed:

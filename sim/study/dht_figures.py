@@ -7,7 +7,6 @@ Intervals are Student's over replicates, at 95 %; with one replicate there are n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import isnan, log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from sim.study.figures import COLOURS, FAINT, INK, style
+from sim.study.shown import Shown
 from sim.study.statistics.intervals import Interval, mean_interval, paired_interval
 from sim.world.routing.parameters import (
     DROP,
@@ -35,15 +35,6 @@ if TYPE_CHECKING:
 
 MS = 1e6
 DRAWN_PATHS = (1, 2, 4, 8)
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A short table: what it says, column heads, rows of text."""
-
-    caption: str
-    heads: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
 
 
 def curve(data: pl.DataFrame, x: str, value: pl.Expr) -> list[tuple[float, Interval]]:

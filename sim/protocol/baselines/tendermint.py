@@ -101,9 +101,9 @@ class Tendermint(Baseline):
         out.append(ViewChanged(self.epoch, self.view, "epoch"))
         self._round(self.view).timed.clear()
         out.extend(Send(self.me, message) for message in self._said)
+        self._repeat(out)
         if self.step == PROPOSE:
             self._open(out)
-        self._repeat(out)
         self._review(self.view, out)
 
     def _round(self, number: int) -> Round:

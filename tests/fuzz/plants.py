@@ -93,7 +93,7 @@ class Plant:
 
     plant: Callable[[Patch], Any]
     caught_by: tuple[str, ...]
-    runs: int = 400
+    runs: int = 1_000
 
 
 PLANTS: dict[str, Plant] = {

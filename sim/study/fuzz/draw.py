@@ -145,7 +145,7 @@ def _consensus(die: Die, on: list[str], count: int, *, over: bool) -> Settings:
         consensus["dissemination"] = {"kind": way, "fanout": die.whole(least, count - 1)}
     if die.chance(10):
         consensus |= {"sync_blocks": die.whole(1, 4)}
-    if over and die.chance(60):
+    if over and die.chance(70):
         consensus["on_safety_violation"] = "reconcile"
     return consensus
 
@@ -207,8 +207,9 @@ def _trouble(
     broken = faults(die, everyone, heal_ms) if "faults" in on else []
     most = (count - 1) // 3
     if over:
-        bad = die.some(everyone, max(2, count // 3), count - 2)
-        if die.chance(60):
+        # From 40 % on two sides of a cut can both decide at the lowest level (2q - 1 is 34 %).
+        bad = die.some(everyone, -(-2 * count // 5), count - 2)
+        if die.chance(75):
             drawn["adversaries"] = split(die, bad, everyone, heal_ms)
         else:
             drawn["adversaries"] = attacks(die, bad, everyone, heal_ms, SIGN_TWICE)

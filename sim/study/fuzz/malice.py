@@ -123,6 +123,10 @@ def _trigger(die: Die) -> Settings:
     )
 
 
+LIKELY = ("hide_certificate", "double_vote", "invented_history")
+"""Kinds that are drawn twice as often: what they try rarely comes to pass."""
+
+
 def attacks(
     die: Die, bad: Sequence[int], everyone: Sequence[int], heal_ms: int, kinds: Sequence[str]
 ) -> list[Settings]:
@@ -131,7 +135,7 @@ def attacks(
     while left:
         members = left[: die.whole(1, len(left))]
         left = left[len(members) :]
-        kind = die.pick(kinds)
+        kind = die.pick([*kinds, *(each for each in LIKELY if each in kinds)])
         start_ms, end_ms = die.window_ms(heal_ms)
         attack: Settings = {"kind": kind, "nodes": {"ids": members}}
         attack |= ATTACKS[kind](die, Cast(members, everyone))

@@ -27,10 +27,11 @@ def export(
     ],
     overrides: Overrides = None,
 ) -> int:
-    """Write deployment plans: CloudFormation, ARM, Kubernetes and Helm, for what is simulated.
+    """Write deployment plans of what is simulated, and what watches them.
 
-    Topology, allowances and settings are the scenario's. All plans are inspected first, and none is
-    written if one lacks what a deployment must have.
+    CloudFormation, ARM, Kubernetes, Helm, Prometheus rules and Grafana dashboards: topology,
+    allowances, settings and alert rules are the scenario's. All plans are inspected first, and none
+    is written if one lacks what a deployment must have.
     """
     from sim.cli.exporting import export_plans
 

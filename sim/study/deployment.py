@@ -22,6 +22,7 @@ from sim.scenario.clouds import (
 from sim.scenario.model import Scenario
 from sim.scenario.quantities import DURATION, SHARE
 from sim.scenario.rules_clouds import placed_regions, zones_of
+from sim.study.dashboards import dashboards, prometheus_rules
 from sim.world.cloud import aws_deployer, azure_deployer, kubernetes
 from sim.world.cloud.deployment import (
     PROVIDERS,
@@ -149,13 +150,21 @@ def _yaml(value: Any) -> str:
     return stream.getvalue()
 
 
+def monitoring(scenario: Scenario) -> Iterator[Plan]:
+    """Yield what watches a deployment: the alert rules that runs evaluate, and dashboards."""
+    yield Plan("prometheus/rules.yaml", "Prometheus", _yaml(prometheus_rules(scenario)))
+    for name, dashboard in dashboards(scenario).items():
+        text = json.dumps(dashboard, indent=2) + "\n"
+        yield Plan(f"grafana/{name}.json", "Grafana", text)
+
+
 def write(scenario: Scenario, folder: Path) -> list[Plan]:
     """Write the plans of a scenario below `folder`; return them.
 
     Raises PlanRefused or ValueError before anything is written, FileExistsError where a file is
     there already with another content.
     """
-    made = list(plans(deployment(scenario)))
+    made = [*plans(deployment(scenario)), *monitoring(scenario)]
     for plan in made:
         file = folder / plan.path
         if file.exists() and file.read_text(encoding="utf-8") != plan.text:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from sim.monitor.alerts import exported_name, promql
+from sim.scenario.alerting import METRICS
+from sim.scenario.alerts import rules_in_force
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
-from sim.study.deployment import PlanRefused, deployment, plans, write
+from sim.study.dashboards import dashboards, prometheus_rules
+from sim.study.deployment import PlanRefused, deployment, monitoring, plans, write
 from sim.world.cloud import aws_deployer, azure_deployer, kubernetes
 from sim.world.cloud.deployment import Deployment
 from sim.world.cloud.inspection import CHECKS, inspect
@@ -347,3 +353,56 @@ def test_configuration_is_the_scenario_s() -> None:
     settings = YAML(typ="safe").load(listed.text)["items"][1]["data"]
     assert settings["epoch-blocks"] == "17"
     assert settings["scenario"] == asked.digest
+
+
+# -- what watches it ----------------------------------------------------------------------------
+
+
+def test_prometheus_rules_are_those_that_runs_evaluate() -> None:
+    """AU-6, SI-4: the same names, conditions, waits and thresholds, at least forty."""
+    asked = scenario("million_agents")
+    groups = prometheus_rules(asked)["groups"]
+    entries = [entry for group in groups for entry in group["rules"]]
+    rules = rules_in_force(asked.alerts)
+    assert len(entries) == len(rules) >= 40
+    assert {entry["expr"] for entry in entries} == {promql(rule) for rule in rules}
+    assert len({entry["alert"] for entry in entries}) == len(entries)
+    for entry in entries:
+        assert entry["expr"].count("(") == entry["expr"].count(")")
+        assert entry["labels"]["severity"] in ("info", "warning", "critical")
+        assert set(entry["annotations"]) == {"summary", "runbook"}
+
+
+def test_a_changed_threshold_is_exported() -> None:
+    rule = "{name: mine, metric: quorum_level, threshold: 1}"
+    asked = scenario("seven_nodes", f"alerts={{rules: [{rule}]}}")
+    text = str(prometheus_rules(asked))
+    assert "creto_quorum_level > 1" in text
+
+
+def test_dashboards_show_every_metric() -> None:
+    made = dashboards(scenario("million_agents"))
+    assert len(made["consensus"]["panels"]) >= 16
+    shown = {
+        target["expr"]
+        for dashboard in made.values()
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+    }
+    assert all(any(exported_name(m.name) in expr for expr in shown) for m in METRICS)
+    for dashboard in made.values():
+        boxes = [tuple(panel["gridPos"].values()) for panel in dashboard["panels"]]
+        assert len(set(boxes)) == len(boxes)
+        assert all(x + width <= 24 for x, _, width, _ in boxes)
+    assert "agents" not in dashboards(scenario("clouds/narrow_rules"))
+
+
+def test_promtool_takes_the_rules(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    file = next(p for p in monitoring(scenario("million_agents")) if p.what == "Prometheus")
+    (tmp_path / "rules.yaml").write_text(file.text, encoding="utf-8")
+    asked = [promtool, "check", "rules", str(tmp_path / "rules.yaml")]
+    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

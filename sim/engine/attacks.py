@@ -98,10 +98,12 @@ def engagements(scenario: Scenario, census: Census, chance: Chance) -> dict[int,
     """Return the attacks by the validator they own, ascending; members share one mind."""
     found: dict[int, list[Engagement]] = {}
     for index, adversary in enumerate(scenario.adversaries):
+        if not isinstance(adversary, asked.Adversary):
+            continue
         members = census.select(adversary.nodes, attack_key(index))
         terms = Terms(chance.key(attack_key(index)), members, census)
         attack = MAKERS[type(adversary)](adversary, terms)
-        trigger = _trigger(adversary.when, chance.key(f"{attack_key(index)}/when"))
+        trigger = trigger_of(adversary.when, chance.key(f"{attack_key(index)}/when"))
         end_ns = FOREVER if adversary.end_ns is None else adversary.end_ns
         engagement = Engagement(index, attack, adversary.start_ns, end_ns, trigger)
         for member in members:
@@ -109,7 +111,8 @@ def engagements(scenario: Scenario, census: Census, chance: Chance) -> dict[int,
     return dict(sorted(found.items()))
 
 
-def _trigger(asked_for: asked.When | None, key: int) -> when.Trigger | None:
+def trigger_of(asked_for: asked.When | None, key: int) -> when.Trigger | None:
+    """Return what a scenario's `when` asks; None where it asks nothing."""
     if asked_for is None:
         return None
     if isinstance(asked_for, asked.ByProbability):

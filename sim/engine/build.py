@@ -28,6 +28,7 @@ from sim.engine.meter import Meter
 from sim.engine.node import Core, Node
 from sim.engine.observer import Observer
 from sim.engine.payload import PlanePayload
+from sim.engine.plane_attacks import Besiegers, Siege, sieges, turning_points
 from sim.engine.plane_faults import PlaneFaults
 from sim.engine.plane_parameters import network_tables, plane_parameters
 from sim.engine.protocol_parameters import consensus_parameters, ledger_parameters
@@ -85,6 +86,7 @@ class Setting:
     census: Census
     nodes: list[Node]
     minds: dict[int, list[Engagement]]
+    sieges: tuple[Siege, ...]
 
     @property
     def owned(self) -> int:
@@ -111,7 +113,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink) -> World:
     payload: Payload = NoPayload()
     if plane is not None and plane_faults is not None:
         touched = touches(entries, scenario.duration_ns)
-        touched += plane_faults.changes(scenario.duration_ns)
+        touched += [*plane_faults.changes(scenario.duration_ns), *turning_points(setting.sieges)]
         payload = PlanePayload(plane, _horizon(touched))
     ear = _ear(scenario, recorder)
     observer = Observer(
@@ -143,6 +145,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink) -> World:
         if scenario.network.lanes == "shared":
             plane_faults.lending = Lending(env, plane, nodes)
             plane_faults.lending.start()
+        Besiegers(setting.sieges, plane_faults, driver, recorder, watch).schedule(scenario)
     _schedule_operations(scenario, env, driver, nodes, observer)
     attach(scenario, setting.minds, driver, recorder, watch)
     faults.impair(entries)
@@ -212,6 +215,7 @@ def _setting(scenario: Scenario, chance: Chance) -> Setting:
         census=census,
         nodes=nodes,
         minds=engagements(scenario, census, chance),
+        sieges=sieges(scenario, tables, census, chance),
     )
 
 
@@ -396,7 +400,10 @@ def _nodes(scenario: Scenario, core: Callable[[int], Core], regions: list[int]) 
 
 
 def _plane(setting: Setting) -> AgentPlane | None:
-    parameters = plane_parameters(setting.scenario, setting.tables, setting.census, setting.costs)
+    assaults = tuple(siege.attack.assault() for siege in setting.sieges)
+    parameters = plane_parameters(
+        setting.scenario, setting.tables, setting.census, setting.costs, assaults
+    )
     if parameters is None:
         return None
     # Kernels compile at their first import: a scenario without agents does without them.

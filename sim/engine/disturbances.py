@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from sim.engine.agent_faults import agent_fault
 from sim.engine.clouds import firewall_rules
 from sim.engine.faults import Entry
 from sim.engine.genesis import Census
@@ -16,6 +17,7 @@ from sim.scenario import breakdowns as more
 from sim.scenario import disturbances as asked
 from sim.scenario import occurrence as when
 from sim.scenario.adversaries import Twins
+from sim.scenario.agent_faults import AgentFault, ShardLoss
 from sim.scenario.model import Scenario
 from sim.scenario.selection import ENDS, End, ProviderEnd, RegionEnd, ZoneEnd
 from sim.world.adversary.twins import Sides, halves
@@ -182,6 +184,14 @@ def timetable(scenario: Scenario, census: Census) -> list[Entry]:
     entries: list[Entry] = []
     for index, fault in enumerate(scenario.faults):
         key = f"fault/{index if fault.name is None else fault.name}"
+        if isinstance(fault, AgentFault):
+            spans: tuple[Span, ...] = (Span(fault.at_ns, None),)
+            if not isinstance(fault, ShardLoss):
+                spans = _spans(fault, f"{key}/times", census, scenario.duration_ns)
+            for span in spans:
+                made = agent_fault(scenario, fault, census, (index, key), span)
+                entries.append(Entry(index, made, (span,)))
+            continue
         if isinstance(fault, more.Rollout):
             nodes = census.select(fault.nodes, key)
             steps = waves(nodes, fault.at_ns, more.plan(fault, len(nodes)))
@@ -203,10 +213,7 @@ def _strikes(
     how = getattr(fault, "strikes", "all")
 
     def spans(name: str) -> tuple[Span, ...]:
-        every, lasting = when.lifetimes(fault.every), when.lifetimes(fault.lasting)
-        stream = census.stream(f"{key}/{name}")
-        found = occurrences(fault.at_ns, fault.until_ns, every, lasting, stream, duration_ns)
-        return tuple(found)
+        return _spans(fault, f"{key}/{name}", census, duration_ns)
 
     if how == "each":
         for strike in everybody:
@@ -222,6 +229,13 @@ def _strikes(
     else:
         nodes = tuple(node for strike in everybody for node in strike.nodes)
         yield Strike(nodes, "", census), spans("times")
+
+
+def _spans(fault: when.Timed, name: str, census: Census, duration_ns: int) -> tuple[Span, ...]:
+    """Return when a fault is on; `name`: of its draws."""
+    every, lasting = when.lifetimes(fault.every), when.lifetimes(fault.lasting)
+    stream = census.stream(name)
+    return tuple(occurrences(fault.at_ns, fault.until_ns, every, lasting, stream, duration_ns))
 
 
 def _parties(fault: Any, key: str, census: Census) -> Iterator[Strike]:

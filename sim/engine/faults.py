@@ -16,6 +16,7 @@ from sim.engine.driver import Driver
 from sim.engine.impairment import Impaired
 from sim.engine.node import Node
 from sim.engine.plane_faults import PlaneFaults
+from sim.world.agents.changes import Change, Disconnect, ShardLoss, Surge
 from sim.world.chance import Chance
 from sim.world.crypto.key_service import KeyService
 from sim.world.faults import Fault, Quota, Span
@@ -206,6 +207,38 @@ class Timetable:
                 services.append(service)
             else:
                 services.remove(service)
+
+    def disconnect(
+        self,
+        *,
+        share_ppm: int,
+        back_ns: int,
+        within_ns: int,
+        region: int | None,
+        homes: tuple[int, ...] | None,
+        register_bytes: int,
+    ) -> None:
+        change = Disconnect(
+            share_ppm=share_ppm,
+            back_ns=back_ns,
+            region=region,
+            spread_ns=within_ns,
+            homes=homes,
+            register_bytes=register_bytes,
+        )
+        self._strike(change)
+
+    def surge(
+        self, place: int, factor_ppm: int, kinds: tuple[int, ...], regions: tuple[int, ...]
+    ) -> None:
+        self._strike(Surge(factor_ppm=factor_ppm, place=place, kinds=kinds, regions=regions))
+
+    def lose_shards(self, nodes: tuple[int, ...], shards: tuple[int, ...]) -> None:
+        self._strike(ShardLoss(nodes=nodes, shards=shards))
+
+    def _strike(self, change: Change) -> None:
+        assert self._plane is not None
+        self._plane.happens(change, self.env.now)
 
 
 def _strongest(

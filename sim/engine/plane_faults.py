@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sim.world.agents.changes import LinkChange, NodeDown, NodeUp, Throttle
+from sim.world.agents.changes import (
+    Attack,
+    Change,
+    LinkChange,
+    NodeDown,
+    NodeUp,
+    Throttle,
+)
 from sim.world.network.links import CORRUPT, DELAY, DROP, DUPLICATE, PPB, Group, LinkRule
 
 if TYPE_CHECKING:
@@ -33,6 +40,15 @@ class PlaneFaults:
         """A validator crashed, or is back."""
         self._plane.advance(now_ns)
         self._plane.apply(NodeUp(validator) if up else NodeDown(validator))
+
+    def happens(self, change: Change, now_ns: int) -> None:
+        """Something strikes agents or their directory."""
+        self._plane.advance(now_ns)
+        self._plane.apply(change)
+
+    def attack(self, place: int, on: bool, now_ns: int) -> None:
+        """An assault of the plane's parameters begins or ends."""
+        self.happens(Attack(place, on), now_ns)
 
     def slow(self, validator: int, factor_ppm: int, now_ns: int) -> None:
         """Its services take `factor_ppm` / 10**6 as long."""

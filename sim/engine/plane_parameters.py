@@ -75,9 +75,13 @@ def network_tables(scenario: Scenario) -> NetworkTables:
 
 
 def plane_parameters(
-    scenario: Scenario, tables: NetworkTables, census: Census, costs: CostModel
+    scenario: Scenario,
+    tables: NetworkTables,
+    census: Census,
+    costs: CostModel,
+    assaults: tuple[plane.Assault, ...] = (),
 ) -> plane.PlaneParameters | None:
-    """Return what the agent plane is built from, or None for a scenario without agents."""
+    """Return what the agent plane is built from; None for a scenario without agents."""
     agents = scenario.agents
     if agents is None:
         return None
@@ -85,10 +89,7 @@ def plane_parameters(
     amounts = agents.placement.counts(agents.count)
     for region, amount in zip(agents.placement.regions, amounts, strict=True):
         by_region[tables.index(region)] += amount
-    if agents.gateways is None:
-        gateways = tuple(range(scenario.validators.count))
-    else:
-        gateways = census.select(agents.gateways, "agents/gateways")
+    gateways = _gateways(scenario, agents, census)
     network = scenario.network
     lane = network.bandwidth_bits_per_s * (PPM - network.consensus_share_ppm) // PPM
     spread = lane * network.dissemination_share_ppm // PPM
@@ -139,7 +140,27 @@ def plane_parameters(
         capabilities=agents.capabilities,
         metered=network.lanes == "shared",
         sample_ppm=_sample_ppm(scenario.record),
+        assaults=assaults,
     )
+
+
+def _gateways(scenario: Scenario, agents: asked.Agents, census: Census) -> tuple[int, ...]:
+    if agents.gateways is None:
+        return tuple(range(scenario.validators.count))
+    return census.select(agents.gateways, "agents/gateways")
+
+
+def registration_bytes(agents: asked.Agents) -> int:
+    """Return the length of a registration, also where the workload has none."""
+    flow = agents.workload.registrations
+    return RECORD_BYTES if flow is None else flow.size_bytes
+
+
+def shard_hosts(scenario: Scenario, census: Census) -> tuple[int, ...]:
+    """Return the first host of each shard of the agents' directory."""
+    assert scenario.agents is not None
+    gateways = _gateways(scenario, scenario.agents, census)
+    return _shards(scenario.agents.directory.shards, gateways, census)
 
 
 def _sample_ppm(record: Record) -> int:

@@ -27,16 +27,19 @@ from sim.engine.reference_parts import (
 )
 from sim.engine.reference_payload import PayloadReference
 from sim.engine.reference_registry import RegistryReference
+from sim.engine.reference_sessions import SessionsReference
 from sim.engine.reference_transit import TransitReference
 from sim.protocol.types import PayloadRef
 from sim.world.agents import draws, kinds
 from sim.world.agents.changes import (
+    Attack,
     Change,
     Disconnect,
     LinkChange,
     LinkRates,
     NodeDown,
     NodeUp,
+    ShardLoss,
     Surge,
     Throttle,
 )
@@ -50,7 +53,7 @@ from sim.world.agents.kinds import (
     TRANSACTION,
 )
 from sim.world.agents.parameters import ClosedLoop, PlaneParameters, Traffic
-from sim.world.agents.population import affine, draw_population, session_tables
+from sim.world.agents.population import affine, draw_population
 from sim.world.agents.tables import RETRIED, STORED, Counters, Drained
 from sim.world.agents.workload import Workload
 from sim.world.chance import Chance, mix
@@ -100,12 +103,8 @@ class Reference:
         self.registry = RegistryReference(self, DESK)
         self.transit = TransitReference(self, (BATCH, BATCH_TIMER))
         self.payload = PayloadReference(self, (PAYLOAD, PAYLOAD_TIMER, COPIES))
-        self.factor_ppm = PPM
         self.next_cell = 0
-        self.session_version = [0] * parameters.agents
-        self.tables = session_tables(parameters.sessions) if parameters.sessions else None
-        for agent in range(parameters.agents if parameters.sessions else 0):
-            self._watch_session(agent)
+        self.sessions = SessionsReference(self)
         self._start_loops()
 
     def _station(self, node: int, place: int, priority: int, servers: int) -> Station:
@@ -132,11 +131,11 @@ class Reference:
             start_ns = self.next_cell * GRID_NS
             self._run_to(start_ns)
             self.registry.publish(start_ns)
-            cell = self.workload.cell(self.next_cell, self.factor_ppm)
+            cell = self.workload.cell(self.next_cell)
             for row in zip(*(column.tolist() for column in cell), strict=True):
                 time_ns, ident, kind, source, target, size = row
                 message = Message(ident, kind, source, target, size, time_ns)
-                self.env.process(self._drawn(message))
+                self.env.process(self.drawn(message))
             self.next_cell += 1
         self._run_to(now_ns)
         if now_ns % GRID_NS == 0:
@@ -164,11 +163,16 @@ class Reference:
                 self.payload.set_rates(change.uplink_ppm, change.downlink_ppm)
             case LinkChange():
                 self.links.change(change)
-                self.registry.links_changed()
+                self.registry.links_changed(change)
             case Disconnect():
-                self._disconnect(change)
-            case Surge(factor_ppm):
-                self.factor_ppm = factor_ppm
+                self.sessions.disconnect(change)
+            case Surge():
+                self.workload.surge(change)
+            case ShardLoss():
+                self.registry.lose_shards(change)
+            case Attack(place, on):
+                self.workload.attack(place, on)
+                self.registry.attack(place, on)
         # Let the processes that lost something notice it.
         self._run_to(self.env.now)
 
@@ -207,71 +211,17 @@ class Reference:
         end = at_priority(self.env, FAULTS, now_ns - self.env.now)
         self.env.run(until=end)
 
-    # -- sessions -----------------------------------------------------------------------------
-
     def online(self, agent: int) -> bool:
         return bool(self.people.session[agent] & 1)
-
-    def _watch_session(self, agent: int) -> None:
-        toggle_ns = int(self.people.session[agent]) >> 1
-        version = self.session_version[agent]
-        event = at_priority(self.env, 0, toggle_ns - self.env.now)
-        event.callbacks.append(lambda _: self._toggle(agent, version))
-
-    def _toggle(self, agent: int, version: int) -> None:
-        if version != self.session_version[agent]:
-            return
-        online = not self.online(agent)
-        number = int(self.people.toggles[agent])
-        self.people.toggles[agent] += 1
-        if self.tables is None:
-            self.people.session[agent] = (1 << 62) | 1
-        else:
-            table = list(self.tables.whole[online])
-            length = draws.duration_ns(table, mix(self.keys[draws.SESSION], agent, number))
-            self.people.session[agent] = (self.env.now + length) << 1 | online
-            self._watch_session(agent)
-        if online:
-            self._returned(agent)
-
-    def _returned(self, agent: int) -> None:
-        """Release what is stored for an agent that came back, and renew its lease."""
-        now, ttl = self.env.now, self.p.store.ttl_ns
-        for _, _, stored_ns, event in self.stored.pop(agent, []):
-            if ttl and now - stored_ns > ttl:
-                event.fail(Lost(kinds.EXPIRED))
-            else:
-                event.succeed()
-        sessions = self.p.sessions
-        if sessions and sessions.renew_within_ns:
-            number = int(self.people.toggles[agent])
-            ident = kinds.RETURN_ID_BIT | agent << kinds.ID_INDEX_BITS | number
-            wait = mix(self.keys[draws.RETURN], agent, number) % sessions.renew_within_ns
-            send_ns = now + GRID_NS + wait
-            size = sessions.renew_bytes
-            message = Message(ident, kinds.RENEWAL, agent, -1, size, send_ns)
-            self.env.process(self._drawn(message))
 
     def _number(self, agent: int) -> int:
         number = int(self.people.sequence[agent])
         self.people.sequence[agent] += 1
         return number
 
-    def _disconnect(self, change: Disconnect) -> None:
-        now = self.env.now
-        key = self.keys[draws.DISCONNECT]
-        for agent in range(self.p.agents):
-            inside = change.region is None or self.people.region[agent] == change.region
-            struck = scaled(mix(key, agent, now), PPM) < change.share_ppm
-            if inside and struck and self.online(agent):
-                spread = mix(key, agent, now + 1) % change.spread_ns if change.spread_ns else 0
-                self.people.session[agent] = (change.back_ns + spread) << 1
-                self.session_version[agent] += 1
-                self._watch_session(agent)
-
     # -- workload -----------------------------------------------------------------------------
 
-    def _drawn(self, message: Message) -> Steps:
+    def drawn(self, message: Message) -> Steps:
         yield self.env.timeout(message.created_ns - self.env.now)
         if self.online(message.source):
             yield from self._life(message)

@@ -5,7 +5,7 @@ Owns: how a question finds its host in a DHT. Must not know: columns, compiled l
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import TYPE_CHECKING, Any
 
 import simpy
@@ -15,7 +15,7 @@ from sim.world.agents import draws, kinds
 from sim.world.agents.dht.nodes import DhtNodes
 from sim.world.agents.kinds import WRITING
 from sim.world.chance import mix
-from sim.world.routing.parameters import FOUND, ITERATIVE
+from sim.world.routing.parameters import FOUND, ITERATIVE, OUTCOMES
 from sim.world.routing.paths import Lookup, Paths
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class DhtReference:
         self.nodes = DhtNodes(plane.p, plane.network, plane.people, plane.purposes, plane.chance)
         self.paths = Paths(self.nodes.bundle)
 
+    def attack(self, on: Collection[int]) -> None:
+        """Let owned nodes misbehave."""
+        self.nodes.attack(on)
+        self.paths = Paths(self.nodes.bundle)
+
     def find(self, query: Query, gateway: int) -> Steps:
         """Look the host of a question up, and go there."""
         plane, region = self.plane, self.p.node_region
@@ -44,6 +49,7 @@ class DhtReference:
         counts = (found.depth, found.rounds, found.rpcs, found.messages, found.bytes)
         sums = (*counts, found.crossings, found.timeouts)
         plane.ledgers.lookup(query, self.env.now, found.outcome, pair, sums)
+        plane.ledgers.note(f"dht_{OUTCOMES[found.outcome]}")
         plane.ledgers.note("dht_far" if found.depth > 1 else "dht_near")
         if host < 0:
             plane.ledgers.note("dht_failed")

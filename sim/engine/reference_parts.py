@@ -369,6 +369,8 @@ class Ledgers:
         queue: int = 0,
         dropped: int = 0,
     ) -> None:
+        if not (served or busy or waited or queue or dropped):
+            return
         place = (second_of(at.env.now), at.place, at.node)
         row = self.stations.setdefault(place, [0, 0, 0, 0, 0])
         row[0] += served

@@ -16,8 +16,11 @@ from sim.engine.reference_dht import DhtReference
 from sim.engine.reference_parts import Job, Lost, Message, Query, at_priority
 from sim.world.agents import draws, kinds
 from sim.world.agents.build import registration_limits
+from sim.world.agents.changes import LinkChange, ShardLoss
 from sim.world.agents.draws import jittered, scaled
 from sim.world.agents.kinds import GRID_NS, NEVER, RE_HOME, WRITING
+from sim.world.agents.owned import lies_of
+from sim.world.agents.parameters import DENY, STALE_LIE
 from sim.world.agents.population import Neighbours
 from sim.world.agents.tables import (
     FAILED_QUORUM,
@@ -94,6 +97,8 @@ class RegistryReference:
         self.confirming: list[tuple[int, simpy.Event]] = []
         self.arriving: list[tuple[Message, int, simpy.Event]] = []
         self.dht = DhtReference(plane) if self.d.dht else None
+        self.attacks: dict[int, None] = {}
+        self.lies = [0] * nodes
 
     # -- the desk -----------------------------------------------------------------------------
 
@@ -260,11 +265,22 @@ class RegistryReference:
         lease, home, second = (
             int(column[agent]) for column in (people.lease_until_ns, people.home, people.secondary)
         )
-        if self.d.recorded and not any(self._has_newest(agent, node) for node in witnesses):
-            lease, home, second = self.records[agent].before
-            self.plane.ledgers.registry(self.env.now, host, STALE)
+        lie = self.lies[host]
+        if self.d.recorded:
+            newest = any(self._vouches(agent, node) for node in witnesses)
+            # Without an older version there is none to show.
+            if not newest and not (lie == STALE_LIE and self.records[agent].version == 0):
+                lease, home, second = self.records[agent].before
+                lease = 0 if lie == DENY else lease
+                self.plane.ledgers.registry(self.env.now, host, STALE)
+                self.plane.ledgers.note("lied" if lie else "lagged")
+        elif lie:
+            lease = 0
         query.found = self.env.now < lease
         query.home, query.secondary = home, second
+
+    def _vouches(self, agent: int, node: int) -> bool:
+        return not self.lies[node] and self._has_newest(agent, node)
 
     def _has_newest(self, agent: int, node: int) -> bool:
         record, plane = self.records[agent], self.plane
@@ -358,14 +374,9 @@ class RegistryReference:
             self.plane.ledgers.registry(self.env.now, node, LOST_WRITE)
             if write.query.kind == RE_HOME:
                 self.moving.pop(write.query.key, None)
-        people = self.plane.people
         for agent, record in enumerate(self.records):
             if record.coordinator == node and self._alone(record, agent):
-                record.coordinator, record.missed = EVERYONE, 0
-                lease, home, second = record.before
-                people.lease_until_ns[agent] = lease
-                people.home[agent], people.secondary[agent] = home, second
-                self.plane.ledgers.registry(self.env.now, node, LOST_WRITE)
+                self._roll_back(agent)
 
     def _alone(self, written: Write | Record, agent: int) -> bool:
         """Say whether no copy has left: it waits out the lag, or every link is blocked."""
@@ -377,8 +388,77 @@ class RegistryReference:
         waits = time_ns + self.d.replication_lag_ns > self.env.now
         return bool(others) and (waits or all(written.missed >> rank & 1 for rank in others))
 
-    def links_changed(self) -> None:
+    def attack(self, place: int, on: bool) -> None:
+        """Let an assault begin or end."""
+        self.attacks.pop(place, None)
+        if on:
+            self.attacks[place] = None
+        if self.dht is not None:
+            self.dht.attack(self.attacks)
+        self.lies = lies_of(self.p.assaults, self.attacks, len(self.lies))
+
+    def lose_shards(self, change: ShardLoss) -> None:
+        """Let hosts lose their copies of shards; what others hold is made anew."""
+        left = {
+            shard: [host for host in self.hosts[shard] if host not in change.nodes]
+            for shard in change.shards
+            if any(host in change.nodes for host in self.hosts[shard])
+        }
+        for write in [w for w in self.written if self._lost_with(w, w.query.key, left, change)]:
+            self.written.remove(write)
+            self.plane.ledgers.registry(self.env.now, write.node, LOST_WRITE)
+            if write.query.kind == RE_HOME:
+                self.moving.pop(write.query.key, None)
+        people = self.plane.people
+        for agent in range(self.p.agents):
+            shard = self.shard_of(agent)
+            if left.get(shard) == []:
+                if self.env.now < int(people.lease_until_ns[agent]):
+                    self.plane.ledgers.registry(self.env.now, self.hosts[shard][0], LOST_WRITE)
+                people.lease_until_ns[agent] = 0
+                if self.records:
+                    self.records[agent].coordinator, self.records[agent].missed = EVERYONE, 0
+            elif self.records and self._lost_with(self.records[agent], agent, left, change):
+                self._roll_back(agent)
+        self._make_anew(left, change)
+
+    def _lost_with(
+        self,
+        written: Write | Record,
+        agent: int,
+        left: dict[int, list[int]],
+        change: ShardLoss,
+    ) -> bool:
+        """Say whether a write is lost where only the hosts in `left` keep their copies."""
+        copies = left.get(self.shard_of(agent))
+        if not copies:
+            return copies is not None
+        node = written.node if isinstance(written, Write) else written.coordinator
+        return node in change.nodes and self._alone(written, agent)
+
+    def _make_anew(self, left: dict[int, list[int]], change: ShardLoss) -> None:
+        records = [0] * len(self.hosts)
+        for agent, lease in enumerate(self.plane.people.lease_until_ns.tolist()):
+            records[self.shard_of(agent)] += self.env.now < lease
+        for shard, copies in left.items():
+            for host in self.hosts[shard] if copies else ():
+                if host in change.nodes:
+                    size = records[shard] * self.d.record_bytes
+                    self.plane.ledgers.registry(self.env.now, host, MOVED_IN, records[shard], size)
+                    self.plane.ledgers.note("copied_anew")
+
+    def _roll_back(self, agent: int) -> None:
+        record, people = self.records[agent], self.plane.people
+        self.plane.ledgers.registry(self.env.now, record.coordinator, LOST_WRITE)
+        record.coordinator, record.missed = EVERYONE, 0
+        lease, home, second = record.before
+        people.lease_until_ns[agent] = lease
+        people.home[agent], people.secondary[agent] = home, second
+
+    def links_changed(self, change: LinkChange) -> None:
         """Send the copies that a blocked link held back, where it lets them through now."""
+        if self.dht is not None:
+            self.dht.nodes.cut(change)
         links = self.plane.links
         for write in self.written:
             write.missed = self._still_missed(write.missed, write.node, write.query.key, links)

@@ -121,6 +121,12 @@ DIRECTORY_METRICS: tuple[Metric, ...] = (
         _total("lookups", "timeouts"),
     ),
     Metric(
+        "lookups_poisoned",
+        "count",
+        "lookups that a malicious node ended",
+        _total("lookups", "lookups", pl.col("outcome") == "poisoned"),
+    ),
+    Metric(
         "lookup_success_ppm",
         "ppm",
         "share of the lookups that found their host",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from sim.scenario.base import STRICT
-from sim.scenario.choices import ByKey, ByKind
+from sim.scenario.choices import ByKey
 from sim.scenario.fields import Count, Flag, duration, share
 from sim.scenario.occurrence import Instant
 from sim.scenario.selection import MAX_VALIDATORS, End, Selection
@@ -410,29 +410,3 @@ class InventedHistory(Adversary):
     __pydantic_config__ = STRICT
     kind: Literal["invented_history"]
     """Told apart by this."""
-
-
-Attack: TypeAlias = Annotated[
-    Silent
-    | Withhold
-    | SelectiveSend
-    | Equivocate
-    | DoubleVote
-    | Twins
-    | DelayProposals
-    | LazyVote
-    | Censor
-    | InvalidSignatureFlood
-    | TimeoutSpam
-    | AttendanceTheft
-    | EvidenceSuppression
-    | Sleeper
-    | LevelThenSilence
-    | StakeGrinding
-    | AdaptiveCorruption
-    | LongRange
-    | Forking
-    | HideCertificate
-    | InventedHistory,
-    ByKind(),
-]

@@ -76,6 +76,7 @@ COUNT_METRICS: tuple[str, ...] = (
     "lookups",
     "lookup_crossings",
     "lookup_timeouts",
+    "lookups_poisoned",
     "registrations_limited",
     "registrations_lost",
     "agents_re_homed",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
 from sim.scenario import breakdowns
+from sim.scenario.agent_faults import MassDisconnect, OverloadBurst, ShardLoss
 from sim.scenario.base import STRICT
 from sim.scenario.breakdowns import Struck
 from sim.scenario.choices import ByKind
@@ -164,6 +165,9 @@ Fault: TypeAlias = Annotated[
     | breakdowns.FullDisk
     | breakdowns.KmsOutage
     | breakdowns.KmsThrottle
-    | breakdowns.Rollout,
+    | breakdowns.Rollout
+    | MassDisconnect
+    | OverloadBurst
+    | ShardLoss,
     ByKind(),
 ]

@@ -17,6 +17,7 @@ from sim.protocol.types import WeightTable
 from sim.protocol.weighted_voting import WeightParameters, weight_table
 from sim.scenario.adversaries import (
     AdaptiveCorruption,
+    Adversary,
     DoubleVote,
     Equivocate,
     LevelThenSilence,
@@ -75,9 +76,10 @@ def byzantine_ppm(validators: Validators, weights: Weights, adversaries: Any, fa
     """
     bad = [item.nodes for item in adversaries if _signs_twice(item)]
     for item in adversaries:
-        members = named(item.nodes, validators, weights)
-        if isinstance(item, LevelThenSilence) and members is not None:
-            bad.append(Ids(ids=tuple(members[: item.provokers])))
+        if isinstance(item, LevelThenSilence):
+            members = named(item.nodes, validators, weights)
+            if members is not None:
+                bad.append(Ids(ids=tuple(members[: item.provokers])))
     bad += [item.nodes for item in faults if isinstance(item, AmnesiaCrash)]
     return _least_share(validators, weights, bad)
 
@@ -110,7 +112,9 @@ def unavailable_ppm(validators: Validators, weights: Weights, adversaries: Any, 
     bad = [
         item.nodes
         for item in adversaries
-        if item.end_ns is None and not isinstance(item, AdaptiveCorruption)
+        if isinstance(item, Adversary)
+        and item.end_ns is None
+        and not isinstance(item, AdaptiveCorruption)
     ]
     for fault in faults:
         if isinstance(fault, GONE) and _for_good(fault):

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 
-from sim.scenario.adversaries import Attack
 from sim.scenario.agents import Agents
 from sim.scenario.alerts import Alerts
+from sim.scenario.attacks import Attack
 from sim.scenario.base import STRICT
 from sim.scenario.checks import Check
 from sim.scenario.choices import ByKind

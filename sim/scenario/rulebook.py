@@ -35,6 +35,7 @@ def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:
     from sim.scenario import (  # noqa: F401
         rules,
         rules_adversaries,
+        rules_agent_attacks,
         rules_agents,
         rules_alerts,
         rules_clouds,

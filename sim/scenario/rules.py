@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
+from sim.scenario.adversaries import Adversary
 from sim.scenario.breakdowns import LinkFault, RegionOutage, ZoneOutage
 from sim.scenario.disturbances import Partition
 from sim.scenario.errors import Key
@@ -30,6 +31,7 @@ from sim.scenario.recording import Record
 from sim.scenario.rulebook import Finding, needs
 from sim.scenario.rules_faults import empty_place, homes, nobody_there, which_links
 from sim.scenario.selection import (
+    SELECTORS,
     ByStake,
     ByWeight,
     Ids,
@@ -43,6 +45,8 @@ from sim.scenario.selection import (
 )
 
 LEAST_VALIDATORS = 4
+SELECTED = ("nodes", "hosts", "gateways")
+"""Keys under which faults and adversaries select validators."""
 _WHOLE = 1_000_000
 
 
@@ -163,8 +167,8 @@ def _regions_exist(
     used += _outage_regions(faults)
     for section, items in (("faults", faults), ("adversaries", adversaries)):
         for index, item in enumerate(items):
-            nodes = getattr(item, "nodes", None)
-            used += _selected_regions((section, index, "nodes"), nodes)
+            for key in SELECTED:
+                used += _selected_regions((section, index, key), getattr(item, key, None))
     for path, name in used:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -225,6 +229,8 @@ def _ends(network: Network, faults: Any, adversaries: Any) -> Iterator[tuple[tup
             for rank, group in enumerate(fault.groups):
                 yield ("faults", index, "groups", rank), group
     for index, adversary in enumerate(adversaries):
+        if not isinstance(adversary, Adversary):
+            continue
         for key in ("victims", "gateways", "validators", "protected"):
             if getattr(adversary, key, None) is not None:
                 yield ("adversaries", index, key), getattr(adversary, key)
@@ -254,8 +260,10 @@ def _identities_exist(
         selections.append((("agents", "gateways"), agents.gateways))
     for section, items in (("faults", faults), ("adversaries", attacks)):
         for index, item in enumerate(items):
-            if hasattr(item, "nodes"):
-                selections.append(((section, index, "nodes"), item.nodes))
+            for key in SELECTED:
+                chosen = getattr(item, key, None)
+                if isinstance(chosen, tuple(SELECTORS.values())):
+                    selections.append(((section, index, key), chosen))
     for path, selection in selections:
         yield from _selection(path, selection, validators)
     for path, end in _ends(network, faults, attacks):

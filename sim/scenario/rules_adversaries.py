@@ -11,6 +11,7 @@ from typing import Any
 
 from sim.scenario.adversaries import (
     EVERYTHING,
+    Adversary,
     ByEpochs,
     ByHeights,
     ByLevel,
@@ -35,10 +36,13 @@ def _minds_agree(adversaries: Any, validators: Validators, weights: Weights) -> 
         sum(validators.placement.amounts) != validators.count
     ):
         return
-    owned = [named(adversary.nodes, validators, weights) for adversary in adversaries]
-    for (i, first), (j, second) in combinations(enumerate(adversaries), 2):
+    voting: list[tuple[int, Any]] = [
+        (i, each) for i, each in enumerate(adversaries) if isinstance(each, Adversary)
+    ]
+    owned = {i: named(adversary.nodes, validators, weights) for i, adversary in voting}
+    for (i, first), (j, second) in combinations(voting, 2):
         shared = _contradiction(first.aspects, second.aspects)
-        if shared is None or not _overlap(first, second):
+        if shared is None or not overlap(first, second):
             continue
         whom = _both(owned[i], owned[j])
         if whom is None:
@@ -56,7 +60,7 @@ def _contradiction(first: tuple[str, ...], second: tuple[str, ...]) -> str | Non
     return next((f"its {aspect}" for aspect in first if aspect in second), None)
 
 
-def _overlap(first: Any, second: Any) -> bool:
+def overlap(first: Any, second: Any) -> bool:
     """Say whether two adversaries are at work at one time."""
     before = first.end_ns is not None and first.end_ns <= second.start_ns
     after = second.end_ns is not None and second.end_ns <= first.start_ns

@@ -119,14 +119,17 @@ def _routing(agents: Any, validators: Any) -> Iterator[Finding]:
     yield from _ids(routing, agents, validators)
 
 
-def _ids(routing: Any, agents: Any, validators: Any) -> Iterator[Finding]:
+def dht_nodes(agents: Any, validators: Any) -> int:
+    """Return how many nodes the directory's DHT has, at most."""
     gateways, regions = gateways_and_regions(agents, validators)
-    if isinstance(routing.nodes, AgentNodes):
-        nodes = agents.count
-    elif isinstance(routing.nodes, RouterNodes):
-        nodes = regions * routing.nodes.per_region
-    else:
-        nodes = gateways
+    who = agents.directory.routing.nodes
+    if isinstance(who, AgentNodes):
+        return int(agents.count)
+    return regions * who.per_region if isinstance(who, RouterNodes) else gateways
+
+
+def _ids(routing: Any, agents: Any, validators: Any) -> Iterator[Finding]:
+    nodes = dht_nodes(agents, validators)
     needed = (nodes * nodes * COLLISIONS_PER_RUN // 2 - 1).bit_length()
     if nodes > 1 and needed > routing.id_bits:
         yield (

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
+from sim.scenario.agent_faults import MassDisconnect, ShardLoss
 from sim.scenario.breakdowns import (
     ClockSkew,
     KmsThrottle,
@@ -153,7 +154,7 @@ def outage_key(fault: Outage) -> str:
 def _faults_end(faults: Any, duration: int) -> Iterator[Finding]:
     for index, fault in enumerate(faults):
         path = ("faults", index)
-        if isinstance(fault, Rollout):
+        if isinstance(fault, Rollout | ShardLoss):
             continue
         if fault.every is not None and fault.lasting is None:
             yield path, "comes by rates and never goes: state `lasting`"
@@ -162,6 +163,8 @@ def _faults_end(faults: Any, duration: int) -> Iterator[Finding]:
             yield (*path, "strikes"), "is for faults by rates: state `every` and `lasting`"
         if fault.until_ns is None and not drawn and isinstance(fault, Partition):
             yield path, "never heals: state `until`, or `lasting`"
+        if fault.until_ns is None and not drawn and isinstance(fault, MassDisconnect):
+            yield path, "nobody comes back: state `until`, or `lasting`"
         if isinstance(fault, AmnesiaCrash) and not drawn:
             if fault.until_ns is None:
                 yield path, "never restarts, so it has nothing to forget: state `until`"

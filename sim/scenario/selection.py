@@ -1,7 +1,7 @@
 """Who a link rule, fault or adversary concerns: validators by identity, chance, rank or place.
 
-Owns: the selection union, and the ends of links. Must not know: weights, stakes,
-chance (the engine resolves them).
+Owns: the selection unions, of validators, of agents, of DHT nodes, and the ends of links.
+Must not know: weights, stakes, chance (the engine resolves them).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Lightest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InRegion:
-    """All genesis validators of one region."""
+    """All of one region: genesis validators, agents or DHT nodes."""
 
     __pydantic_config__ = STRICT
     region: Annotated[str, REGION_NAME]
@@ -164,6 +164,79 @@ ENDS: dict[str, type[Any]] = {
 }
 End: TypeAlias = Annotated[
     RegionEnd | ZoneEnd | ProviderEnd | IdsEnd, ByKey(ENDS, "an end of a link")
+]
+AgentNumber: TypeAlias = Annotated[int, Count(0, 100_000_000 - 1)]
+SomeAgents: TypeAlias = Annotated[int, Count(1, 100_000_000)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentIds:
+    """These agents."""
+
+    __pydantic_config__ = STRICT
+    ids: tuple[AgentNumber, ...]
+    """Their numbers, from 0; agents are numbered region by region."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomAgents:
+    """So many, drawn once a replicate."""
+
+    __pydantic_config__ = STRICT
+    random: SomeAgents
+    """How many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentShare:
+    """A share of all, drawn once a replicate; a larger share contains the smaller ones."""
+
+    __pydantic_config__ = STRICT
+    share_ppm: Annotated[int, share("0.0001 %", "100 %")]
+    """The share."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtGateways:
+    """All that some gateways serve: agents by their home, nodes of a DHT by their host."""
+
+    __pydantic_config__ = STRICT
+    gateways: tuple[ValidatorIndex, ...]
+    """Identities of validators."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearKey:
+    """The nodes of a DHT that are nearest to an agent's key, its own node apart."""
+
+    __pydantic_config__ = STRICT
+    near: AgentNumber
+    """The agent."""
+    nodes: SomeAgents
+    """How many nodes."""
+
+
+AGENT_SELECTORS: dict[str, type[Any]] = {
+    "ids": AgentIds,
+    "random": RandomAgents,
+    "share": AgentShare,
+    "region": InRegion,
+    "gateways": AtGateways,
+}
+AgentSelection: TypeAlias = Annotated[
+    AgentIds | RandomAgents | AgentShare | InRegion | AtGateways,
+    ByKey(AGENT_SELECTORS, "a selection of agents"),
+]
+NODE_SELECTORS: dict[str, type[Any]] = {
+    "random": RandomAgents,
+    "share": AgentShare,
+    "region": InRegion,
+    "gateways": AtGateways,
+    "near": NearKey,
+}
+NodeSelection: TypeAlias = Annotated[
+    RandomAgents | AgentShare | InRegion | AtGateways | NearKey,
+    ByKey(NODE_SELECTORS, "a selection of DHT nodes"),
 ]
 
 

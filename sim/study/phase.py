@@ -24,7 +24,8 @@ from sim.monitor.binomial import interval_ppm
 from sim.protocol.adaptive_quorum import LEVELS, quorum_weight
 from sim.protocol.types import WEIGHT_UNIT
 from sim.record.recorder import NullRecorder
-from sim.scenario.adversaries import Attack, Silent, Twins
+from sim.scenario.adversaries import Silent, Twins
+from sim.scenario.attacks import Attack
 from sim.scenario.checks import Safety
 from sim.scenario.fields import Placement
 from sim.scenario.model import Consensus, Network, Quorum, Scenario, Validators

@@ -14,7 +14,7 @@ from sim import load_scenario
 from sim.engine.attacks import MAKERS, Terms
 from sim.engine.genesis import Census
 from sim.scenario.adversaries import Adversary
-from sim.scenario.adversaries import Attack as Settings
+from sim.scenario.attacks import Attack as Settings
 from sim.world.adversary import Attack
 from sim.world.chance import Chance
 from tests.adversaries.effects import CASES, one_of_each, one_of_the_others
@@ -24,8 +24,9 @@ from tests.engine.worlds import Ran, ran, scenario
 SETTINGS: dict[str, type[Adversary]] = {
     typing.get_args(typing.get_type_hints(kind)["kind"])[0]: kind
     for kind in typing.get_args(typing.get_args(Settings)[0])
+    if issubclass(kind, Adversary)
 }
-"""The register: by kind, what a scenario says of it."""
+"""The register of attacks by validators: by kind, what a scenario says of it."""
 KINDS = sorted(SETTINGS)
 
 

@@ -20,6 +20,7 @@ from sim.world.routing.parameters import (
     RECURSIVE,
     RoutingParameters,
 )
+from tests.agents.assaults import assaults, attacks, besieged, pick, siege
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -89,25 +90,22 @@ class Case:
     until_ns: int
 
 
-def _pick(draw: DrawFn, *values: Any) -> Any:
-    return draw(st.sampled_from(values))
-
-
 @st.composite
 def planes(draw: DrawFn) -> p.PlaneParameters:
     """Draw the parameters of a small plane, tight enough to overflow and time out."""
-    regions = _pick(draw, 1, 2, 3)
+    regions = pick(draw, 1, 2, 3)
     nodes = draw(st.integers(3, 6))
     gateways = draw(st.sets(st.integers(0, nodes - 1), min_size=1))
-    scale = _pick(draw, 1, 8)
+    scale = pick(draw, 1, 8)
     slow = p.AccessClass(
-        share_ppm=400_000, median_ns=12 * MS, spread_ns=5 * MS, loss_ppb=_pick(draw, 0, 5 * 10**7)
+        share_ppm=400_000, median_ns=12 * MS, spread_ns=5 * MS, loss_ppb=pick(draw, 0, 5 * 10**7)
     )
-    fast = p.AccessClass(share_ppm=600_000, median_ns=_pick(draw, 1, 8) * MS, spread_ns=0)
+    fast = p.AccessClass(share_ppm=600_000, median_ns=pick(draw, 1, 8) * MS, spread_ns=0)
     links = [
-        p.Link(bits_per_s=_pick(draw, 2 * 10**5, 10**9), queue=_pick(draw, 0, 1_000))
+        p.Link(bits_per_s=pick(draw, 2 * 10**5, 10**9), queue=pick(draw, 0, 1_000))
         for _ in range(2)
     ]
+    directory = _directory(draw, nodes, scale, sorted(gateways), regions)
     return basic(
         placement=tuple(draw(st.integers(8, 30)) for _ in range(regions)),
         node_region=tuple(i % regions for i in range(nodes)),
@@ -118,30 +116,31 @@ def planes(draw: DrawFn) -> p.PlaneParameters:
         egress=_station(draw, scale),
         uplink=links[0],
         downlink=links[1],
-        directory=_directory(draw, nodes, scale, sorted(gateways), regions),
+        directory=directory,
+        assaults=assaults(draw, nodes, regions, directory),
         batch=p.Batch(
-            count=_pick(draw, 1, 3, 50),
-            size_bytes=_pick(draw, 2_000, 60_000),
-            age_ns=_pick(draw, 1, 25) * MS,
+            count=pick(draw, 1, 3, 50),
+            size_bytes=pick(draw, 2_000, 60_000),
+            age_ns=pick(draw, 1, 25) * MS,
         ),
         dissemination=_dissemination(draw),
         retries=p.Retries(
-            attempts=_pick(draw, 1, 3, 5),
-            timeout_ns=_pick(draw, 100, 260) * MS,
-            backoff_ppm=_pick(draw, PPM, 2 * PPM),
-            max_ns=_pick(draw, 200, 60_000) * MS,
-            jitter_ns=_pick(draw, 0, 50 * MS),
+            attempts=pick(draw, 1, 3, 5),
+            timeout_ns=pick(draw, 100, 260) * MS,
+            backoff_ppm=pick(draw, PPM, 2 * PPM),
+            max_ns=pick(draw, 200, 60_000) * MS,
+            jitter_ns=pick(draw, 0, 50 * MS),
         ),
         store=p.Store(
-            messages_per_agent=_pick(draw, 0, 1, 20),
-            ttl_ns=_pick(draw, 0, 300 * MS),
-            release_delay_ns=_pick(draw, 100, 170) * MS,
+            messages_per_agent=pick(draw, 0, 1, 20),
+            ttl_ns=pick(draw, 0, 300 * MS),
+            release_delay_ns=pick(draw, 100, 170) * MS,
         ),
         sessions=_sessions(draw),
-        admission_rate_nhz=_pick(draw, 40, 5_000) * 10**9,
-        admission_burst=_pick(draw, 3, 1_000),
-        capabilities=_pick(draw, 1, 9),
-        metered=_pick(draw, False, True),
+        admission_rate_nhz=pick(draw, 40, 5_000) * 10**9,
+        admission_burst=pick(draw, 3, 1_000),
+        capabilities=pick(draw, 1, 9),
+        metered=pick(draw, False, True),
     )
 
 
@@ -152,21 +151,21 @@ def _traffic(draw: DrawFn) -> tuple[p.Traffic, ...]:
     day = p.Diurnal(rate_nhz=3 * 10**9, amplitude_ppm=900_000, period_ns=SECOND)
     kept[kinds.MESSAGE] = p.Traffic(
         kind=kinds.MESSAGE,
-        arrivals=_pick(draw, kept[kinds.MESSAGE].arrivals, bursts, day),
+        arrivals=pick(draw, kept[kinds.MESSAGE].arrivals, bursts, day),
         size_bytes=700,
-        size_spread_bytes=_pick(draw, 0, 3_000),
-        ratio_ppm=_pick(draw, 300_000, PPM),
+        size_spread_bytes=pick(draw, 0, 3_000),
+        ratio_ppm=pick(draw, 300_000, PPM),
         destinations=p.Destinations(
-            locality_ppm=_pick(draw, 0, 400_000),
-            community_ppm=_pick(draw, 0, 600_000),
-            members=_pick(draw, 2, 7),
-            zipf_exponent_micro=_pick(draw, 0, 1_200_000),
+            locality_ppm=pick(draw, 0, 400_000),
+            community_ppm=pick(draw, 0, 600_000),
+            members=pick(draw, 2, 7),
+            zipf_exponent_micro=pick(draw, 0, 1_200_000),
         ),
     )
-    loop = p.ClosedLoop(think_ns=_pick(draw, 120, 400) * MS, share_ppm=_pick(draw, 200_000, PPM))
+    loop = p.ClosedLoop(think_ns=pick(draw, 120, 400) * MS, share_ppm=pick(draw, 200_000, PPM))
     kept[kinds.TRANSACTION] = p.Traffic(
         kind=kinds.TRANSACTION,
-        arrivals=_pick(draw, kept[kinds.TRANSACTION].arrivals, loop),
+        arrivals=pick(draw, kept[kinds.TRANSACTION].arrivals, loop),
         size_bytes=5_120,
         signature_bytes=4_627,
     )
@@ -175,11 +174,11 @@ def _traffic(draw: DrawFn) -> tuple[p.Traffic, ...]:
 
 def _sessions(draw: DrawFn) -> p.Sessions | None:
     sessions = p.Sessions(
-        on_shape_micro=_pick(draw, 600_000, 1_500_000),
-        on_scale_ns=_pick(draw, 300, 2_000) * MS,
-        off_shape_micro=_pick(draw, 500_000, 1_000_000),
-        off_scale_ns=_pick(draw, 200, 900) * MS,
-        renew_within_ns=_pick(draw, 0, 150 * MS),
+        on_shape_micro=pick(draw, 600_000, 1_500_000),
+        on_scale_ns=pick(draw, 300, 2_000) * MS,
+        off_shape_micro=pick(draw, 500_000, 1_000_000),
+        off_scale_ns=pick(draw, 200, 900) * MS,
+        renew_within_ns=pick(draw, 0, 150 * MS),
         renew_bytes=5_000,
     )
     return draw(st.sampled_from((None, sessions)))
@@ -194,61 +193,59 @@ def _directory(
     return p.Directory(
         shards=tuple(draw(st.lists(hosts, min_size=1, max_size=3))),
         station=_station(draw, scale),
-        dht=_dht(draw, nodes) if _pick(draw, True, False) else None,
+        dht=_dht(draw, nodes) if pick(draw, True, False) else None,
         replicas=replicas,
-        quorum_reads=replicas > 1 and _pick(draw, True, False),
-        quorum_writes=replicas > 1 and _pick(draw, True, False),
-        replication_lag_ns=_pick(draw, 0, 180 * MS),
+        quorum_reads=replicas > 1 and pick(draw, True, False),
+        quorum_writes=replicas > 1 and pick(draw, True, False),
+        replication_lag_ns=pick(draw, 0, 180 * MS),
         limits=_limits(draw),
-        re_home=_pick(draw, True, False),
-        query_bytes=_pick(draw, 0, 512),
-        cache_slots=_pick(draw, 0, 4, 64),
-        cache_ttl_ns=_pick(draw, 50, 700) * MS,
-        timeout_ns=_pick(draw, 100, 300) * MS,
-        lease_ns=_pick(draw, 0, 800 * MS),
-        registered_ppm=_pick(draw, PPM, 700_000),
+        re_home=pick(draw, True, False),
+        query_bytes=pick(draw, 0, 512),
+        cache_slots=pick(draw, 0, 4, 64),
+        cache_ttl_ns=pick(draw, 50, 700) * MS,
+        timeout_ns=pick(draw, 100, 300) * MS,
+        lease_ns=pick(draw, 0, 800 * MS),
+        registered_ppm=pick(draw, PPM, 700_000),
     )
 
 
 def _dht(draw: DrawFn, nodes: int) -> p.Dht:
     """Few contacts and short lives, so that tables are under-filled and stale."""
     routing = RoutingParameters(
-        kind=_pick(draw, KADEMLIA, HIERARCHICAL),
-        style=_pick(draw, RECURSIVE, ITERATIVE),
-        k=_pick(draw, 2, 3, 8),
-        b=_pick(draw, 1, 2),
-        id_bits=_pick(draw, 32, 64),
-        alpha=_pick(draw, 1, 2),
-        disjoint_paths=_pick(draw, 1, 2),
-        proximity=_pick(draw, True, False),
-        rpc_timeout_ns=_pick(draw, 5, 40) * MS,
-        refresh_ns=_pick(draw, 200, 5_000) * MS,
-        deadline_ns=_pick(draw, 60, 300) * MS,
+        kind=pick(draw, KADEMLIA, HIERARCHICAL),
+        style=pick(draw, RECURSIVE, ITERATIVE),
+        k=pick(draw, 2, 3, 8),
+        b=pick(draw, 1, 2),
+        id_bits=pick(draw, 32, 64),
+        alpha=pick(draw, 1, 2),
+        disjoint_paths=pick(draw, 1, 2),
+        proximity=pick(draw, True, False),
+        rpc_timeout_ns=pick(draw, 5, 40) * MS,
+        refresh_ns=pick(draw, 200, 5_000) * MS,
+        deadline_ns=pick(draw, 60, 300) * MS,
     )
-    zones = tuple(range(nodes)) if _pick(draw, True, False) else ()
-    who = _pick(draw, p.DHT_GATEWAYS, p.DHT_ROUTERS, p.DHT_AGENTS, p.DHT_AGENTS)
-    return p.Dht(routing=routing, nodes=who, per_region=_pick(draw, 1, 3), zones=zones)
+    zones = tuple(range(nodes)) if pick(draw, True, False) else ()
+    who = pick(draw, p.DHT_GATEWAYS, p.DHT_ROUTERS, p.DHT_AGENTS, p.DHT_AGENTS)
+    return p.Dht(routing=routing, nodes=who, per_region=pick(draw, 1, 3), zones=zones)
 
 
 def _limits(draw: DrawFn) -> p.RegistrationLimits:
     return p.RegistrationLimits(
-        gateway_rate_nhz=_pick(draw, 0, 3 * 10**9),
-        gateway_burst=_pick(draw, 1, 2),
-        rate_nhz=_pick(draw, 0, 9 * 10**9),
-        burst=_pick(draw, 1, 3),
+        gateway_rate_nhz=pick(draw, 0, 3 * 10**9),
+        gateway_burst=pick(draw, 1, 2),
+        rate_nhz=pick(draw, 0, 9 * 10**9),
+        burst=pick(draw, 1, 3),
     )
 
 
 def _dissemination(draw: DrawFn) -> p.Dissemination:
     return p.Dissemination(
-        batch=p.Batch(
-            count=_pick(draw, 1, 5), size_bytes=100_000, age_ns=_pick(draw, 30, 130) * MS
-        ),
-        uplink_bps=_pick(draw, 10**7, 10**9),
-        downlink_bps=_pick(draw, 10**7, 10**9),
-        verify_ns=_pick(draw, MS // 10, 4 * MS),
-        workers=_pick(draw, 1, 3),
-        fanout=_pick(draw, 0, 1, 2),
+        batch=p.Batch(count=pick(draw, 1, 5), size_bytes=100_000, age_ns=pick(draw, 30, 130) * MS),
+        uplink_bps=pick(draw, 10**7, 10**9),
+        downlink_bps=pick(draw, 10**7, 10**9),
+        verify_ns=pick(draw, MS // 10, 4 * MS),
+        workers=pick(draw, 1, 3),
+        fanout=pick(draw, 0, 1, 2),
     )
 
 
@@ -274,7 +271,8 @@ def drill(parameters: p.PlaneParameters) -> list[tuple[int, Any]]:
         (600, changes.NodeDown(first)),
         (750, changes.NodeUp(first)),
         (760, changes.Throttle(node=last)),
-        (850, changes.Surge(3 * PPM)),
+        (850, changes.Surge(factor_ppm=3 * PPM)),
+        (1_020, changes.Surge(factor_ppm=PPM)),
         (1_050, changes.NodeDown(last)),
         (1_120, changes.NodeUp(last)),
     ]
@@ -352,11 +350,13 @@ def fixed_cases() -> list[Case]:
     narrow = basic(egress=p.Station(servers=1, work_ns=25 * MS, queue=1))
     found = []
     lent = replace(slow, metered=True, uplink=p.Link(bits_per_s=400_000, queue=50))
-    planes = (basic(), slow, busy, narrow, *directories(busy), lent)
+    attacked = [besieged(plane) for plane in directories(busy)]
+    planes = (basic(), slow, busy, narrow, *directories(busy), lent, *attacked)
     for seed, parameters in enumerate(planes):
         asks = [(t, t // 130 % 5) for t in range(90, 1_900, 130)]
         away = [(1_300, changes.NodeDown(0)), (1_610, changes.NodeUp(0))]
-        script = sorted([*drill(parameters), *away, *asks], key=lambda row: row[0])
+        struck = siege(parameters) if parameters.assaults else drill(parameters)
+        script = sorted([*struck, *away, *asks], key=lambda row: row[0])
         timed = tuple((t * MS, what) for t, what in script)
         found.append(Case(parameters, network(2, loss_ppb=10**7), seed, timed, 2_050 * MS))
     return found
@@ -385,7 +385,6 @@ def cases(draw: DrawFn) -> Case:
         st.builds(changes.NodeUp, node),
         st.builds(changes.Throttle, node=node, service_ppm=ppm, links_ppm=ppm),
         link,
-        st.builds(changes.Surge, st.sampled_from((0, PPM, 2 * PPM))),
         st.builds(
             changes.Disconnect,
             share_ppm=st.sampled_from((300_000, PPM)),
@@ -393,7 +392,10 @@ def cases(draw: DrawFn) -> Case:
             back_ns=st.integers(1, 700).map(lambda t: t * MS),
             region=st.one_of(st.none(), st.integers(0, regions - 1)),
             spread_ns=st.sampled_from((0, 200 * MS)),
+            homes=st.one_of(st.none(), st.just(parameters.gateways[:1])),
+            register_bytes=st.sampled_from((0, 7_552)),
         ),
+        *attacks(parameters),
     )
     # Multiples of 50 ms strike grid and second boundaries, the others do not.
     time_ms = st.one_of(

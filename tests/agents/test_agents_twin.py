@@ -55,6 +55,10 @@ MUST_OCCUR = (
     "dht_came",
     "dht_went",
     "borrowed",
+    "dht_poisoned",
+    "forgotten",
+    "copied_anew",
+    "lied",
 )
 """Counted by the reference over all cases."""
 

@@ -26,6 +26,7 @@ from sim.protocol.stake_manager import StakeParameters
 from sim.protocol.weighted_voting import WeightParameters
 from sim.scenario.model import Scenario
 from sim.world.agents import parameters as plane_parameters
+from tests.adversaries import agent_effects
 from tests.adversaries.effects import HOTSTUFF, one_of_each, one_of_the_others
 from tests.compliance.worlds import everything
 from tests.engine.worlds import AGENTS, BUSY, EAST, WEST, scenario
@@ -228,6 +229,7 @@ def with_agents() -> list[dict[str, Any]]:
         },
         {"duration": "1 s", "agents": AGENTS},
         *with_directories(),
+        *agent_effects.one_of_each(),
     ]
 
 

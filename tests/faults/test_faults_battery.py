@@ -13,6 +13,7 @@ import pytest
 from sim import load_scenario
 from sim.engine.disturbances import timetable
 from sim.engine.genesis import Census
+from sim.scenario.agent_faults import AgentFault
 from sim.scenario.disturbances import Fault as Settings
 from sim.world.chance import Chance
 from sim.world.faults import Fault
@@ -23,8 +24,9 @@ from tests.faults.test_fault_scenarios import FILES
 REGISTER: dict[str, type[Any]] = {
     typing.get_args(typing.get_type_hints(kind)["kind"])[0]: kind
     for kind in typing.get_args(typing.get_args(Settings)[0])
+    if kind not in typing.get_args(AgentFault)
 }
-"""By kind, what a scenario says of it."""
+"""By kind, what a scenario says of it. What befalls agents has a battery of its own."""
 KINDS = sorted(REGISTER)
 
 

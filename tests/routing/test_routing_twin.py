@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 
 from sim.world.routing import kernels
-from sim.world.routing.parameters import OUTCOMES
+from sim.world.routing.parameters import OUTCOMES, POISONED
 from sim.world.routing.paths import Paths
 from tests.routing.worlds import HOUR, Case, as_lookup, blank, cases, world
 
@@ -20,6 +20,10 @@ MUST_OCCUR = (
     "outer_ring",
     "disjoint",
     "poisoned_path_mended",
+    "aimed",
+    "aimed_and_poisoned",
+    "planted",
+    "cut",
 )
 
 
@@ -37,6 +41,11 @@ def compare(case: Case, seen: Counter[str]) -> None:
         seen["inner_ring"] += found.ring == 1
         seen["outer_ring"] += found.ring == 0 and bundle.constants["inner"][0] > 0
         seen["disjoint"] += bundle.constants["disjoint_paths"][0] > 1
+        aimed = bool(bundle.constants["aimed"][0])
+        seen["aimed"] += aimed
+        seen["aimed_and_poisoned"] += aimed and found.outcome == POISONED
+        seen["planted"] += bool(len(bundle.planted) and bundle.constants["planted_ppm"][0])
+        seen["cut"] += bool(bundle.constants["cuts"][0] and found.timeouts)
         malicious = bundle.constants["malicious"][0] and found.outcome == 0
         seen["poisoned_path_mended"] += bool(malicious and seen["disjoint"] and found.rpcs > 3)
 

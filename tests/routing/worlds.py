@@ -19,9 +19,10 @@ from sim.world.routing.nodes import (
     Bundle,
     agents,
     build,
+    cut_off,
     with_malice,
 )
-from sim.world.routing.parameters import HIERARCHICAL, KADEMLIA, RoutingParameters
+from sim.world.routing.parameters import AIMED, HIERARCHICAL, KADEMLIA, RoutingParameters
 from sim.world.routing.paths import Lookup
 from sim.world.routing.states import with_states
 
@@ -118,8 +119,18 @@ def cases(draw: DrawFn) -> Case:
         bundle = churned(bundle, rng, draw(st.sampled_from([0.1, 0.6, 0.95])), HOUR)
     share = draw(st.sampled_from([0.0, 0.0, 0.1, 0.5, 1.0]))
     if share:
-        kinds = rng.choice(draw(st.sampled_from([[1], [2], [1, 2]])), n)
-        bundle = with_malice(bundle, np.where(rng.random(n) < share, kinds, 0))
+        some = st.sampled_from([[1], [2], [1, 2], [1 | AIMED, 2 | AIMED], [2, 1 | AIMED]])
+        malice = np.where(rng.random(n) < share, rng.choice(draw(some), n), 0)
+        bundle = with_malice(
+            bundle,
+            malice,
+            aims=rng.choice(bundle.node["ident"], 1 + n // 2),
+            planted=(malice > 0) & (rng.random(n) < 0.7),
+            planted_ppm=draw(st.sampled_from([0, 200_000, 1_000_000])),
+        )
+    for _ in range(draw(st.sampled_from([0, 0, 1, 3]))):
+        some_hosts = [rng.choice(len(bundle.cut), len(bundle.cut) // 3) for _ in range(2)]
+        cut_off(bundle, *some_hosts, blocked=True)
     lookups = []
     for ident in range(draw(st.integers(1, 8))):
         target = int(rng.integers(n))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sim.world.agents import draws
 from sim.world.agents.draws import Table
 from sim.world.agents.kinds import FINAL_REASONS, KINDS, PPB, PPM, QUESTIONS, REASONS
-from sim.world.agents.parameters import ClosedLoop, PlaneParameters, RegistrationLimits
+from sim.world.agents.parameters import ClosedLoop, Lies, PlaneParameters, RegistrationLimits
 from sim.world.agents.population import Neighbours, Population, session_tables
 from sim.world.agents.state import (
     ACCESS_ROW,
@@ -138,6 +138,7 @@ def _registry(p: PlaneParameters, network: NetworkTables) -> Registry:
         steps=limits.limit_steps(registration_limits(d.limits)),
         gateway_due_ns=np.zeros(nodes, dtype=np.int64),
         registry_due_ns=np.zeros(1, dtype=np.int64),
+        lies=np.zeros(nodes, dtype=np.uint8),
         trips=np.zeros(2 * d.replicas, dtype=np.int64),
     )
 
@@ -221,6 +222,7 @@ def _constants(p: PlaneParameters) -> NDArray[Any]:
         "replication_lag_ns": p.directory.replication_lag_ns,
         "re_home": int(p.directory.re_home),
         "dht": int(p.directory.dht is not None),
+        "lies": int(bool(p.assaults_of(Lies))),
         "limits": int(p.directory.limits != RegistrationLimits()),
         "metered": int(p.metered),
     }

@@ -65,21 +65,57 @@ class LinkChange:
 class Disconnect:
     """`share_ppm` of the online agents of `region` (None: of all) leave now.
 
-    Each returns at `back_ns` plus a keyed uniform part of `spread_ns`: a reconnect storm.
+    Each returns at `back_ns` plus a keyed uniform part of `spread_ns`: a reconnect storm. `homes`:
+    only agents of these gateways; None: of all. With `register_bytes` the registry forgets those
+    who leave, and each sends a registration of that size a grid cell after its return.
     """
 
     share_ppm: int
     back_ns: int
     region: int | None = None
     spread_ns: int = 0
+    homes: tuple[int, ...] | None = None
+    register_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surge:
+    """Open-loop arrivals of `kinds`, by senders of `regions`, are `factor_ppm` / 10**6 of what the
+    workload says, from the next grid cell on; empty: all kinds, all regions.
+
+    The last change of a `place` holds; 10**6 ends it. Factors are 1 or more: what comes on top is
+    drawn apart, so that the workload's own arrivals stay what they were.
+    """
+
+    factor_ppm: int
+    place: int = 0
+    kinds: tuple[int, ...] = ()
+    regions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardLoss:
+    """Hosts lose their copies of shards now.
+
+    What no other copy has is gone: the writes that had not left the host, and, where every host of
+    a shard is struck, all its registrations. Other copies are made anew at once, and billed.
+    """
+
+    nodes: tuple[int, ...]
+    shards: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Surge:
-    """Open-loop rates are `factor_ppm` / 10**6 of what the workload says, from the next grid
-    cell on."""
+class Attack:
+    """Let the assault at `place` of `PlaneParameters.assaults` begin or end.
 
-    factor_ppm: int
+    Floods do so with the next grid cell, other assaults now.
+    """
+
+    place: int
+    on: bool
 
 
-Change: TypeAlias = NodeDown | NodeUp | Throttle | LinkRates | LinkChange | Disconnect | Surge
+Change: TypeAlias = (
+    NodeDown | NodeUp | Throttle | LinkRates | LinkChange | Disconnect | Surge | ShardLoss | Attack
+)

@@ -82,6 +82,8 @@ LOOP_ID_BIT = 1 << 61
 RETURN_ID_BIT = 1 << 60
 """Ids: (cell << 24 | index) for drawn messages; these bits and (agent << 24 | number) for those
 that follow a commit and those that follow an agent's return."""
+RECONNECT_ID_BIT = 1 << 58
+"""Marks the registration that follows a mass disconnect; then (agent << 24 | number)."""
 RE_HOME_ID_BIT = 1 << 59
 """Marks the question that a message's arrival at another gateway than its sender's home raised."""
 ID_INDEX_BITS = 24

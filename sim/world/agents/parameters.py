@@ -7,6 +7,7 @@ Must not know: YAML, how slices are solved.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 from sim.world.agents.kinds import GRID_NS, KINDS, PPM, TRANSACTION
 from sim.world.routing.parameters import RoutingParameters
@@ -242,6 +243,72 @@ class Dissemination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Which agents, or which nodes of a DHT: by one of the first five, drawn by a keyed hash.
+
+    A larger share contains the smaller ones. For agents `hosts` are home gateways, for nodes those
+    who serve them.
+    """
+
+    numbers: tuple[int, ...] | None = None
+    """Rows of agents; members of a DHT."""
+    random: int | None = None
+    share_ppm: int | None = None
+    region: int | None = None
+    hosts: tuple[int, ...] | None = None
+    near: int | None = None
+    """Only with `random`, for nodes: so many that are nearest to this agent's key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flood:
+    """Owned agents send at a rate of their own while the attack is on."""
+
+    who: Chosen
+    kind: int
+    rate_nhz: int
+    """Messages in 10**9 seconds an owned agent that is online."""
+    size_bytes: int
+    to: Chosen | None = None
+    """To whom, or about whom; None: to anybody."""
+    shard: int | None = None
+    """Only those of the chosen whose record lies in this shard."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Malice:
+    """Owned nodes of the DHT misbehave while the attack is on.
+
+    `malice`: of `sim.world.routing.parameters`.
+    """
+
+    who: Chosen
+    malice: int
+    victims: Chosen | None = None
+    """Agents; then owned nodes lie about their keys only."""
+    adjacent: bool = False
+    """Owned nodes have the ids next to the victims' keys from the start."""
+    planted_ppm: int = 0
+    """Share of all nodes' contacts that owned nodes replace."""
+
+
+STALE_LIE, DENY = 1, 2
+"""How a host of the registry lies: with the version before the newest, or that there is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lies:
+    """Hosts of the registry answer falsely while the attack is on."""
+
+    nodes: tuple[int, ...]
+    lie: int
+
+
+Assault: TypeAlias = Flood | Malice | Lies
+_Assault = TypeVar("_Assault", Flood, Malice, Lies)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlaneParameters:
     """Everything the plane is, apart from the network tables and chance.
 
@@ -279,10 +346,16 @@ class PlaneParameters:
     """Share of messages whose exact times are kept as rows."""
     metered: bool = False
     """Whether bits on links are booked by grid cell, for lanes that lend each other capacity."""
+    assaults: tuple[Assault, ...] = ()
+    """What adversaries can do; `changes.Attack` turns each on and off."""
 
     @property
     def agents(self) -> int:
         return sum(self.placement)
+
+    def assaults_of(self, kind: type[_Assault]) -> list[_Assault]:
+        """Return the assaults of one kind, in order."""
+        return [assault for assault in self.assaults if isinstance(assault, kind)]
 
     def __post_init__(self) -> None:
         problems = [text for holds, text in self._demands() if not holds]
@@ -333,4 +406,12 @@ class PlaneParameters:
             (self.admission_rate_nhz > 0 and self.admission_burst > 0, "admission of nothing"),
             (1 <= self.capabilities <= 65_536, "capabilities must be 1 to 65,536"),
             (self.dissemination.workers > 0, "verification needs a worker"),
+            (
+                directory.dht is not None or not self.assaults_of(Malice),
+                "malicious nodes need a DHT",
+            ),
+            (
+                all(one.lie == DENY for one in self.assaults_of(Lies)) or directory.recorded,
+                "an older version needs records that have versions",
+            ),
         ]

@@ -15,20 +15,23 @@ from sim.world.agents import draws
 from sim.world.agents.books import Ledger
 from sim.world.agents.build import build_world
 from sim.world.agents.changes import (
+    Attack,
     Change,
     Disconnect,
     LinkChange,
     LinkRates,
     NodeDown,
     NodeUp,
+    ShardLoss,
     Surge,
     Throttle,
 )
-from sim.world.agents.faults.kernels import crash
+from sim.world.agents.faults.kernels import crash, forget
 from sim.world.agents.kernels import list_unsure, mark
 from sim.world.agents.kinds import GRID_NS, PPB, PPM, SECOND_NS, TRANSACTION
 from sim.world.agents.lanes.use import LinkUse
-from sim.world.agents.parameters import ClosedLoop, PlaneParameters
+from sim.world.agents.owned import lies_of
+from sim.world.agents.parameters import ClosedLoop, Malice, PlaneParameters
 from sim.world.agents.payload.book import PayloadBook
 from sim.world.agents.population import Population, affine, bytes_per_agent, draw_population
 from sim.world.agents.replicas.hosts import Hosts
@@ -36,7 +39,7 @@ from sim.world.agents.replicas.kernels import publish_pass, send_missed
 from sim.world.agents.stages.kernels import enter, solve
 from sim.world.agents.state import WRITES, bytes_of, fitted, line_block
 from sim.world.agents.tables import LOST_WRITE, Counters, Drained
-from sim.world.agents.workload import Cell, Workload
+from sim.world.agents.workload import Cell, Workload, no_arrivals
 from sim.world.chance import I64, U64, Chance, mix_array
 from sim.world.network.tables import NetworkTables
 
@@ -67,11 +70,11 @@ class AgentPlane:
         self._ledger = Ledger(self._world)
         self._use = LinkUse()
         self._now_ns = 0
-        self._factor_ppm = PPM
-        self._cell = self._workload.cell(0, 0)
+        self._cell = no_arrivals()
         self._cell_number = -1
         self._horizon_ns = 0
         self._hosts = Hosts(parameters)
+        self._attacks: dict[int, None] = {}
         self._dht = _dht_of(parameters, network, people, keys, chance)
         self._start_loops()
 
@@ -100,7 +103,7 @@ class AgentPlane:
     def _slice(self, t0: int, t1: int) -> None:
         if t0 // GRID_NS != self._cell_number:
             self._cell_number = t0 // GRID_NS
-            self._cell = self._workload.cell(self._cell_number, self._factor_ppm)
+            self._cell = self._workload.cell(self._cell_number)
         if t0 % SECOND_NS == 0:
             self._ledger.close_second(self._world, t0 // SECOND_NS - 1)
         self._look_ahead(t0)
@@ -191,8 +194,12 @@ class AgentPlane:
                 self._change_links(change)
             case Disconnect():
                 self._disconnect(change)
-            case Surge(factor_ppm):
-                self._factor_ppm = factor_ppm
+            case Surge():
+                self._workload.surge(change)
+            case ShardLoss():
+                self._hosts.lose(self._world, change, self._now_ns)
+            case Attack(place, on):
+                self._attack(place, on)
 
     def _check(self, node: int) -> None:
         nodes = len(self.parameters.node_region)
@@ -229,6 +236,8 @@ class AgentPlane:
         links.special[pairs] = change != LinkChange(sources=change.sources, targets=change.targets)
         if len(self._world.registry.records):
             send_missed(self._world)
+        if self._dht is not None:
+            self._dht.cut(change)
 
     def _disconnect(self, change: Disconnect) -> None:
         now_ns, people = self._now_ns, self._world.people
@@ -240,14 +249,34 @@ class AgentPlane:
         struck = (people["session"] & 1 == 1) & (draw.astype(np.int64) < change.share_ppm)
         if change.region is not None:
             struck &= self._world.contacts["region"] == change.region
+        if change.homes is not None:
+            struck &= np.isin(self._world.contacts["home"], change.homes)
         back = np.full(len(index), change.back_ns, dtype=np.int64)
         if change.spread_ns:
             later = mix_array(key, index, now_ns + 1) % np.uint64(change.spread_ns)
             back += later.astype(np.int64)
+        if change.register_bytes:
+            gone = np.flatnonzero(struck)
+            self._world = fitted(self._world, len(gone), self._payload.awaiting, 0)
+            forget(self._world, gone, back[gone] + GRID_NS, change.register_bytes)
+            people = self._world.people
         people["session"][struck] = back[struck] << 1
         self._horizon_ns = now_ns
         if self._dht is not None:
             self._dht.anyone = True
+
+    def _attack(self, place: int, on: bool) -> None:
+        """Let an assault begin or end."""
+        self._attacks.pop(place, None)
+        if on:
+            self._attacks[place] = None
+        assaults = self.parameters.assaults
+        self._workload.attack(place, on)
+        if self._dht is not None and isinstance(assaults[place], Malice):
+            self._dht.attack(self._attacks)
+        self._world.registry.lies[:] = lies_of(
+            assaults, self._attacks, len(self.parameters.node_region)
+        )
 
     # -- transactions -------------------------------------------------------------------------
 

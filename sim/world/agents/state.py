@@ -206,6 +206,7 @@ CONSTANTS = (
     "limits",
     "dht",
     "metered",
+    "lies",
 )
 CONSTANTS_ROW = np.dtype([(name, np.int64) for name in CONSTANTS])
 
@@ -280,6 +281,8 @@ class Registry(NamedTuple):
     gateway_due_ns: I64
     """By node: state of the token bucket for registrations."""
     registry_due_ns: I64
+    lies: U8
+    """By node: how it answers falsely, 0: it does not."""
     trips: I64
     """Room for the round trips of one quorum."""
 

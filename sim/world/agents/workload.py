@@ -1,7 +1,8 @@
 """What agents send: all open-loop arrivals of one grid cell at a time.
 
-Owns: arrival processes, destinations, sizes. A cell's draws depend on (kind, cell) only: its
-number of arrivals comes from a stream of that name, the rest is keyed by place in the cell.
+Owns: arrival processes, destinations, sizes; what surges and owned agents add. A cell's draws
+depend on (kind, cell) only: its number of arrivals comes from a stream of that name, the rest is
+keyed by place in the cell. What is added comes after and moves none of them.
 Must not know: who is online (the plane thins by that), gateways, slices.
 """
 
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.world.agents.changes import Surge
+from sim.world.agents.draws import SHARD
 from sim.world.agents.kinds import (
     GRID_NS,
     ID_INDEX_BITS,
@@ -33,7 +36,15 @@ from sim.world.agents.offered.kernels import (
     draw_times,
     draw_uniform,
 )
-from sim.world.agents.parameters import Bursts, ClosedLoop, Diurnal, PlaneParameters, Traffic
+from sim.world.agents.owned import chosen
+from sim.world.agents.parameters import (
+    Bursts,
+    ClosedLoop,
+    Diurnal,
+    Flood,
+    PlaneParameters,
+    Traffic,
+)
 from sim.world.agents.population import (
     Affine,
     Population,
@@ -41,7 +52,7 @@ from sim.world.agents.population import (
     registered_count,
     registration_order,
 )
-from sim.world.chance import I64, U64, Chance
+from sim.world.chance import I64, U64, Chance, mix_array
 
 _NHZ_NS = 1e18
 """Nanohertz times nanoseconds in one event."""
@@ -59,6 +70,23 @@ class Cell(NamedTuple):
     source: NDArray[np.int32]
     target: NDArray[np.int32]
     size_bytes: NDArray[np.int32]
+
+
+def no_arrivals() -> Cell:
+    """Return a cell in which nothing arrives."""
+    empty = np.zeros(0, dtype=np.int64)
+    small = empty.astype(np.int32)
+    return Cell(empty, empty, empty.astype(np.uint8), small, small, small)
+
+
+class Senders(NamedTuple):
+    """Who takes part in a flood."""
+
+    flood: Flood
+    key: np.uint64
+    owned: I64
+    to: I64
+    """Empty: anybody."""
 
 
 class Workload:
@@ -86,14 +114,42 @@ class Workload:
         self._popularity = {t.kind: self._destinations(t) for t in self._open}
         self._mates = _words(affine(chance.key("agents/communities"), 0, self._agents))
         self._ranks = _words(affine(chance.key("agents/popularity"), 0, self._agents))
+        self._surges: dict[int, Surge] = {}
+        self._attacks: dict[int, Senders] = {}
+        self._floods = {
+            place: _senders(parameters, population, int(keys[SHARD]), chance, place, assault)
+            for place, assault in enumerate(parameters.assaults)
+            if isinstance(assault, Flood)
+        }
 
-    def cell(self, number: int, factor_ppm: int = PPM) -> Cell:
-        """Draw the arrivals of cell `number`, at `factor_ppm` of the rates."""
-        parts = [self._kind(traffic, number, factor_ppm) for traffic in self._open]
+    def surge(self, change: Surge) -> None:
+        """Let a surge begin or end with the next cell that is drawn."""
+        self._surges.pop(change.place, None)
+        if change.factor_ppm > PPM:
+            self._surges[change.place] = change
+
+    def attack(self, place: int, on: bool) -> None:
+        """Let a flood begin or end with the next cell that is drawn; others are not of here."""
+        self._attacks.pop(place, None)
+        if on and place in self._floods:
+            self._attacks[place] = self._floods[place]
+
+    def cell(self, number: int) -> Cell:
+        """Draw the arrivals of cell `number`."""
+        parts = [
+            self._kind(traffic, number, KINDS[traffic.kind], self._keys[traffic.kind])
+            for traffic in self._open
+        ]
+        for _, surge in sorted(self._surges.items()):
+            parts += [
+                self._surplus(traffic, number, surge)
+                for traffic in self._open
+                if not surge.kinds or traffic.kind in surge.kinds
+            ]
+        for place, senders in sorted(self._attacks.items()):
+            parts.append(self._flood(senders, number, place))
         if not parts:
-            empty = np.zeros(0, dtype=np.int64)
-            small = empty.astype(np.int32)
-            return Cell(empty, empty, empty.astype(np.uint8), small, small, small)
+            return no_arrivals()
         columns = [np.concatenate(c) if len(c) > 1 else c[0] for c in zip(*parts, strict=True)]
         time_ns, kind, source, target, size = columns
         if len(time_ns) >= 1 << ID_INDEX_BITS:
@@ -101,8 +157,41 @@ class Workload:
         ident = (number << ID_INDEX_BITS) + np.arange(len(time_ns), dtype=np.int64)
         return Cell(time_ns, ident, kind, source, target, size)
 
-    def _kind(self, traffic: Traffic, number: int, factor_ppm: int) -> tuple[NDArray[Any], ...]:
-        rng = self._chance.stream(f"agents/workload/{KINDS[traffic.kind]}/{number}")
+    def _surplus(self, traffic: Traffic, number: int, surge: Surge) -> tuple[NDArray[Any], ...]:
+        """Draw what a surge adds to a kind: everybody's, of which some regions' are kept."""
+        name = f"surge/{surge.place}/{KINDS[traffic.kind]}"
+        key = np.uint64(self._chance.key(f"agents/workload/{name}"))
+        columns = self._kind(traffic, number, name, key, surge.factor_ppm - PPM)
+        if not surge.regions:
+            return columns
+        inside = np.isin(self._region[columns[2]], surge.regions)
+        return tuple(column[inside] for column in columns)
+
+    def _flood(self, senders: Senders, number: int, place: int) -> tuple[NDArray[Any], ...]:
+        """Draw what owned agents send in a cell: Poisson, senders and receivers uniform."""
+        flood, key, owned, to = senders
+        rng = self._chance.stream(f"agents/assault/{place}/{number}")
+        count = int(rng.poisson(len(owned) * float(flood.rate_nhz) * GRID_NS / _NHZ_NS))
+        time_ns = np.empty(count, dtype=np.int64)
+        draw_times(key, number, time_ns)
+        source = np.empty(count, dtype=np.int32)
+        draw_uniform(key, number, SOURCE, 0, len(owned), source)
+        source.sort()
+        source = owned[source].astype(np.int32)
+        target = np.full(count, -1, dtype=np.int32)
+        if flood.kind in (MESSAGE, LOOKUP_ID):
+            draw_uniform(key, number, PEER, 0, len(to) or self._agents, target)
+            target = to[target].astype(np.int32) if len(to) else target
+            target = np.where(target == source, (target + 1) % self._agents, target)
+        size = np.full(count, flood.size_bytes, dtype=np.int32)
+        kind = np.full(count, flood.kind, dtype=np.uint8)
+        return time_ns, kind, source, target.astype(np.int32), size
+
+    def _kind(
+        self, traffic: Traffic, number: int, name: str, key: np.uint64, factor_ppm: int = PPM
+    ) -> tuple[NDArray[Any], ...]:
+        """Draw a kind's arrivals of a cell under `name`, at `factor_ppm` of its rate."""
+        rng = self._chance.stream(f"agents/workload/{name}/{number}")
         arrivals = traffic.arrivals
         assert not isinstance(arrivals, ClosedLoop)
         peak_nhz = arrivals.rate_nhz
@@ -117,7 +206,6 @@ class Workload:
             senders -= late
         mean = senders * float(peak_nhz) * GRID_NS / _NHZ_NS * (factor_ppm / PPM)
         count = int(rng.poisson(mean))
-        key = self._keys[traffic.kind]
         time_ns = np.empty(count, dtype=np.int64)
         draw_times(key, number, time_ns)
         source = np.empty(count, dtype=np.int32)
@@ -136,7 +224,7 @@ class Workload:
             least, width = traffic.size_bytes, traffic.size_spread_bytes + 1
             draw_uniform(key, number, SIZE, least, width, size)
         kind = np.full(len(source), traffic.kind, dtype=np.uint8)
-        return time_ns, kind, source, self._targets(traffic, number, source), size
+        return time_ns, kind, source, self._targets(traffic, number, source, key), size
 
     def _rates(
         self, traffic: Traffic, time_ns: I64, source: NDArray[np.int32]
@@ -155,10 +243,9 @@ class Workload:
         return np.asarray(arrivals.rate_nhz * swing, dtype=np.float64)
 
     def _targets(
-        self, traffic: Traffic, number: int, source: NDArray[np.int32]
+        self, traffic: Traffic, number: int, source: NDArray[np.int32], key: np.uint64
     ) -> NDArray[np.int32]:
         target = np.full(len(source), -1, dtype=np.int32)
-        key = self._keys[traffic.kind]
         if traffic.kind == LOOKUP_CAPABILITY:
             draw_uniform(key, number, PEER, 0, self._parameters.capabilities, target)
         elif traffic.kind in (MESSAGE, LOOKUP_ID):
@@ -190,6 +277,27 @@ class Workload:
             table = alias_table(weights / weights.sum())
             self._alias[asked.zipf_exponent_micro] = table
         return where, table
+
+
+def _senders(
+    p: PlaneParameters,
+    people: Population,
+    shard_key: int,
+    chance: Chance,
+    place: int,
+    flood: Flood,
+) -> Senders:
+    """Resolve who sends to whom in the flood at `place` of the assaults."""
+    key = chance.key(f"agents/assault/{place}")
+    owned = chosen(flood.who, people.region, people.home, key)
+    if flood.shard is not None:
+        bits = mix_array(shard_key, owned) >> np.uint64(32)
+        shard = (bits * np.uint64(len(p.directory.shards))) >> np.uint64(32)
+        owned = owned[shard.astype(np.int64) == flood.shard]
+    to = np.zeros(0, dtype=np.int64)
+    if flood.to is not None:
+        to = chosen(flood.to, people.region, people.home, chance.key(f"agents/assault/{place}/to"))
+    return Senders(flood, np.uint64(key), owned, to)
 
 
 def _words(permutation: Affine) -> I64:

@@ -42,6 +42,26 @@ class Target(Protocol):
     def throttle(self, node: int, left_ppm: int, *, on: bool) -> None:
         """Leave it that share of its bandwidth from the next start, or give the rest back."""
 
+    def disconnect(
+        self,
+        *,
+        share_ppm: int,
+        back_ns: int,
+        within_ns: int,
+        region: int | None,
+        homes: tuple[int, ...] | None,
+        register_bytes: int,
+    ) -> None:
+        """End the sessions of a share of the agents, of a region, of some gateways."""
+
+    def surge(
+        self, place: int, factor_ppm: int, kinds: tuple[int, ...], regions: tuple[int, ...]
+    ) -> None:
+        """Multiply what agents send; the last factor of a place holds."""
+
+    def lose_shards(self, nodes: tuple[int, ...], shards: tuple[int, ...]) -> None:
+        """Destroy what hosts of the registry hold of shards."""
+
     def skew(self, node: int, step_ns: int, rate_ppm: int, *, on: bool) -> None:
         """Put its clock forward by `step_ns` and let it gain `rate_ppm`, or set it right again."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from sim.world.kernels import compiled, inlined, mix64
 from sim.world.routing.contacts.kernels import moment_of
 from sim.world.routing.iterative.kernels import run_path as run_iterative
+from sim.world.routing.malice.kernels import is_aimed
 from sim.world.routing.nodes import AGENT_KEY, CAPABILITY_KEY
 from sim.world.routing.parameters import FOUND, POISONED, REGION, TIMED_OUT, WORLD
 from sim.world.routing.recursive.kernels import run_path as run_recursive
@@ -39,6 +40,7 @@ def route(
     """
     c = B.constants[0]
     c.lookups += 1
+    c.aimed = is_aimed(B, key)
     goal = WORLD
     if c.inner != WORLD and home_region == np.int64(B.node[source].region):
         goal = REGION

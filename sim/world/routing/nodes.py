@@ -35,8 +35,10 @@ from sim.world.routing.states import ALWAYS_NS, words_of
 
 I32 = NDArray[np.int32]
 
-PURPOSES = ("node", "agent", "capability", "contact", "refresh", "hop")
-NODE_KEY, AGENT_KEY, CAPABILITY_KEY, CONTACT_DRAW, REFRESH_DRAW, HOP_DRAW = range(len(PURPOSES))
+PURPOSES = ("node", "agent", "capability", "contact", "refresh", "hop", "planted")
+NODE_KEY, AGENT_KEY, CAPABILITY_KEY, CONTACT_DRAW, REFRESH_DRAW, HOP_DRAW, PLANTED_DRAW = range(
+    len(PURPOSES)
+)
 
 SHORTLIST_FACTOR = 4
 """An iterative lookup remembers the 4k nearest nodes it has heard of."""
@@ -85,11 +87,16 @@ CONSTANTS = (
     "agents",
     "changed",
     "malicious",
+    "planted_ppm",
+    "aimed",
+    "cuts",
     "lookups",
 )
 CONSTANTS_ROW = np.dtype([(name, np.int64) for name in CONSTANTS])
 """`inner`: kind of the innermost ring. `agents`: nodes are agents. `changed`: a node has ever come
-or gone. `malicious`: there are such nodes. `lookups`: how many there were, which marks `stamp`."""
+or gone. `malicious`: there are such nodes. `planted_ppm`: share of contacts that they replaced.
+`aimed`: the running lookup's key is aimed at. `cuts`: some hosts cannot reach others. `lookups`:
+how many there were, which marks `stamp`."""
 
 TALLY = ("buckets", "short", "contacts", "stale")
 BUCKETS, SHORT, CONTACTS, STALE = range(len(TALLY))
@@ -164,6 +171,12 @@ class Bundle(NamedTuple):
     """Member at each node."""
     bad: I32
     """Malicious nodes, ascending."""
+    planted: I32
+    """Positions of the nodes that stand in others' tables in place of honest ones, ascending."""
+    aims: U64
+    """Keys for which malicious nodes of AIMED lie, ascending."""
+    cut: NDArray[np.uint8]
+    """[host, host]: 1 where nothing passes from the first to the second."""
     median_ns: I64
     spread_ns: I64
     shape: I64
@@ -242,8 +255,7 @@ def build(
         raise ValueError(f"routing: {count} nodes; need 1 to {(1 << 29) - 1}")
     draw = np.array([chance.key(f"routing/{name}") for name in PURPOSES], dtype=np.uint64)
     if ids is None:
-        check_id_bits(parameters.id_bits, count)
-        ids = _keyed_ids(int(draw[AGENT_KEY if members.agents else NODE_KEY]), count, parameters)
+        ids = own_ids(parameters, members, chance)
     order = np.argsort(ids, kind="stable")
     node = aligned_rows(NODE_ROW, count)
     _fill_nodes(node, members, order, ids, np.asarray(host_site), network)
@@ -273,6 +285,9 @@ def build(
         node_of=node_of,
         member_of=order.astype(np.int32),
         bad=np.zeros(0, dtype=np.int32),
+        planted=np.zeros(0, dtype=np.int32),
+        aims=np.zeros(0, dtype=np.uint64),
+        cut=np.zeros((len(host_site), len(host_site)), dtype=np.uint8),
         median_ns=_writable(network.median_ns),
         spread_ns=_writable(network.spread_ns),
         shape=_writable(network.shape),
@@ -295,16 +310,36 @@ def with_links(bundle: Bundle, median_ns: I64, spread_ns: I64, shape: I64) -> Bu
     return bundle._replace(median_ns=median_ns, spread_ns=spread_ns, shape=shape)
 
 
-def with_malice(bundle: Bundle, malice: NDArray[Any]) -> Bundle:
-    """Let nodes misbehave: `malice[node]` is HONEST, DROP or POISON.
+def with_malice(
+    bundle: Bundle,
+    malice: NDArray[Any],
+    *,
+    aims: U64 | None = None,
+    planted: NDArray[Any] | None = None,
+    planted_ppm: int = 0,
+) -> Bundle:
+    """Let nodes misbehave: `malice[node]` is HONEST, DROP or POISON, plus AIMED: for `aims` only.
 
-    The bundle that is returned shares everything else with the one given, which must not be used
-    on.
+    `planted`: by node, whether it may stand in others' tables; `planted_ppm` of all contacts that
+    have such a node in their range are replaced by one. The bundle that is returned shares
+    everything else with the one given, which must not be used on.
     """
     bundle.node["malice"] = malice
     bad = np.flatnonzero(bundle.node["malice"] != HONEST).astype(np.int32)
     bundle.constants["malicious"] = int(len(bad) > 0)
-    return bundle._replace(bad=bad)
+    bundle.constants["planted_ppm"] = planted_ppm
+    where = np.zeros(len(bundle.node), dtype=np.bool_) if planted is None else planted
+    return bundle._replace(
+        bad=bad,
+        planted=np.flatnonzero(where[bundle.at]).astype(np.int32),
+        aims=np.unique(np.zeros(0, dtype=np.uint64) if aims is None else aims),
+    )
+
+
+def cut_off(bundle: Bundle, sources: Any, targets: Any, *, blocked: bool) -> None:
+    """Let nothing, or everything, pass from hosts to hosts; a question needs both directions."""
+    bundle.cut[np.ix_(np.asarray(sources, np.int64), np.asarray(targets, np.int64))] = blocked
+    bundle.constants["cuts"] = int(bundle.cut.any())
 
 
 def _places(positions: I32, count: int) -> I32:
@@ -313,6 +348,13 @@ def _places(positions: I32, count: int) -> I32:
     for kind, row in enumerate(places):
         row[positions[kind * count : (kind + 1) * count]] = np.arange(count) + kind * count
     return places
+
+
+def own_ids(parameters: RoutingParameters, members: Members, chance: Chance) -> U64:
+    """Return the members' keyed ids, left-aligned. Raises ValueError where they are too short."""
+    check_id_bits(parameters.id_bits, len(members.host))
+    key = chance.key(f"routing/{PURPOSES[AGENT_KEY if members.agents else NODE_KEY]}")
+    return _keyed_ids(key, len(members.host), parameters)
 
 
 def _writable(array: I64) -> I64:
@@ -425,6 +467,9 @@ def _constants(p: RoutingParameters, count: int, regions: int, zones: int, are_a
         "agents": int(are_agents),
         "changed": 0,
         "malicious": 0,
+        "planted_ppm": 0,
+        "aimed": 0,
+        "cuts": 0,
         "lookups": 0,
     }
     constants = records(np.zeros(1, dtype=CONSTANTS_ROW))

@@ -18,6 +18,9 @@ OUTCOMES = ("found", "not_found", "timed_out", "poisoned")
 HONEST, DROP, POISON = range(3)
 MALICE = ("honest", "drop", "poison")
 """What a node does with questions: answers, stays silent, names colluders nearest to the key."""
+AIMED = 4
+"""Added to a node's malice: it is honest but for the keys that are aimed at."""
+PPM = 1_000_000
 
 WORLD, REGION, ZONE = range(3)
 RINGS = ("world", "region", "zone")

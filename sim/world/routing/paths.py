@@ -9,23 +9,17 @@ closest is found by looking at everybody. The same bundle gives the same lookup 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from sim.world.chance import interpolate, mix, proceed
+from sim.world.chance import interpolate, mix
 from sim.world.routing.nodes import (
     AGENT_KEY,
     CAPABILITY_KEY,
-    CONTACT_DRAW,
     HOP_DRAW,
-    REFRESH_DRAW,
     SHORTLIST_FACTOR,
     Bundle,
 )
 from sim.world.routing.parameters import (
-    DROP,
     FOUND,
     HONEST,
     NOT_FOUND,
@@ -35,10 +29,7 @@ from sim.world.routing.parameters import (
     TIMED_OUT,
     WORLD,
 )
-
-TRIES = 16
-"""Draws for a bucket: at most this many times k."""
-_LOW = (1 << 32) - 1
+from sim.world.routing.plain_tables import PlainTables
 
 
 @dataclass(slots=True)
@@ -81,14 +72,11 @@ class _Flight:
     answered: bool
 
 
-class Paths:
+class Paths(PlainTables):
     """Lookups over a bundle, as it is at the time of the call."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
-        self.c = bundle.constants.view(np.recarray)[0]
-        self.ids = [int(ident) for ident in bundle.node["ident"]]
-        self.region = [int(region) for region in bundle.node["region"]]
+        super().__init__(bundle)
         self.shape = bundle.shape.tolist()
         self._owner: dict[int, int] = {}
 
@@ -100,6 +88,7 @@ class Paths:
         at_home = c.inner != WORLD and home_region == self.region[source]
         goal = REGION if at_home else WORLD
         self._owner = {}
+        self.aimed = key in self.bundle.aims.tolist()
         whole = Lookup()
         for number in range(c.disjoint_paths):
             run = _Run(self, source, key, goal, t_ns, (ident, attempt, number))
@@ -129,109 +118,6 @@ class Paths:
         shift = 64 - int(self.c.id_bits)
         return bits >> shift << shift
 
-    # -- who is there ---------------------------------------------------------------------------
-
-    def ring_of(self, node: int, kind: int) -> int:
-        """Return the ring of a kind to which a node belongs."""
-        zone = 1 + int(self.c.regions) + int(self.bundle.node["zone"][node])
-        return (0, 1 + self.region[node], zone)[kind]
-
-    def members(self, ring: int) -> list[int]:
-        """Return the nodes of a ring, by id."""
-        row = self.bundle.rings[ring]
-        return [int(node) for node in self.bundle.at[int(row["first"]) : int(row["last"])]]
-
-    def up(self, node: int) -> bool:
-        """Say whether a node is alive."""
-        return bool(self.bundle.node["up"][node])
-
-    def malice(self, node: int) -> int:
-        """Return how a node misbehaves."""
-        return int(self.bundle.node["malice"][node])
-
-    def answers(self, node: int) -> bool:
-        """Say whether a node answers questions at all."""
-        return self.up(node) and self.malice(node) != DROP
-
-    def was_up(self, node: int, t_ns: int) -> bool:
-        """Say whether a node was alive; before its last two states nothing is known."""
-        row = self.bundle.node[node]
-        if t_ns >= row["since_ns"]:
-            return bool(row["up"])
-        return bool(t_ns >= row["before_ns"] and not row["up"])
-
-    def closer(self, ring: int, node: int, key: int) -> int:
-        """Count the live nodes of a ring that are closer to `key` than `node`."""
-        own = self.ids[node] ^ key
-        return sum(1 for o in self.members(ring) if self.ids[o] ^ key < own and self.up(o))
-
-    def colluders(self, key: int, want: int) -> list[int]:
-        """Return the live malicious nodes that are closest to `key`."""
-        bad = [int(node) for node in self.bundle.bad if self.up(int(node))]
-        return sorted(bad, key=lambda node: self.ids[node] ^ key)[:want]
-
-    # -- tables ---------------------------------------------------------------------------------
-
-    def table(self, x: int, outer: int, t_ns: int) -> list[int]:
-        """Return all contacts of node x in rings from the innermost to kind `outer`."""
-        c, row = self.c, self.bundle.node[x]
-        refresh_ns = int(c.refresh_ns)
-        phase = mix(int(self.bundle.draw[REFRESH_DRAW]), self.ids[x]) % refresh_ns
-        period = (t_ns + phase) // refresh_ns
-        filled_ns = period * refresh_ns - phase
-        if row["up"]:
-            filled_ns = max(filled_ns, int(row["since_ns"]))
-        rings = [(kind, self._buckets(x, kind)) for kind in range(int(c.inner), outer - 1, -1)]
-        contacts: list[int] = []
-        for bucket in sorted({name for _, buckets in rings for name in buckets}):
-            for kind, buckets in rings:
-                here = buckets.get(bucket, [])
-                chosen = self._chosen(x, kind, bucket, here, period, filled_ns)
-                if chosen:
-                    contacts += chosen
-                    break
-        return contacts
-
-    def _buckets(self, x: int, kind: int) -> dict[tuple[int, int], list[int]]:
-        """Sort the other nodes of x's ring into buckets (level, digit)."""
-        b = int(self.c.b)
-        buckets: dict[tuple[int, int], list[int]] = {}
-        for node in self.members(self.ring_of(x, kind)):
-            if node != x:
-                level = (64 - (self.ids[node] ^ self.ids[x]).bit_length()) // b
-                width = min(b, 64 - level * b)
-                digit = self.ids[node] >> (64 - level * b - width) & ((1 << width) - 1)
-                buckets.setdefault((level, digit), []).append(node)
-        return buckets
-
-    def _chosen(
-        self,
-        x: int,
-        kind: int,
-        bucket: tuple[int, int],
-        here: list[int],
-        period: int,
-        filled_ns: int,
-    ) -> list[int]:
-        """Choose a bucket's contacts among the nodes in its range."""
-        c = self.c
-        k = int(c.k)
-        if len(here) <= k:
-            return [node for node in here if self.was_up(node, filled_ns)]
-        code = period << 18 | bucket[0] << 10 | kind << 8 | bucket[1]
-        begun = mix(int(self.bundle.draw[CONTACT_DRAW]), self.ids[x], code)
-        near = c.proximity and kind == WORLD and c.regions > 1
-        drawn: list[int] = []
-        for draw, place in enumerate(_places(begun, len(here), TRIES * k)):
-            if len(drawn) >= k and draw >= (2 * k if near else k):
-                break
-            node = here[place]
-            if self.was_up(node, filled_ns) and node not in drawn:
-                drawn.append(node)
-        if near:
-            drawn.sort(key=lambda node: self.region[node] != self.region[x])
-        return drawn[:k]
-
     # -- paths ----------------------------------------------------------------------------------
 
     def message_ns(self, a: int, b: int, ident: int, number: int) -> int:
@@ -250,14 +136,6 @@ class Paths:
     def owned(self) -> dict[int, int]:
         """Return the path of each node that belongs to one."""
         return self._owner
-
-
-def _places(begun: int, size: int, tries: int) -> Iterator[int]:
-    """Draw places below `size`, two from each 64 bits."""
-    for draw in range(tries):
-        bits = proceed(begun, draw >> 1)
-        half = bits & _LOW if draw & 1 else bits >> 32
-        yield half * size >> 32
 
 
 def _combined(whole: Lookup, path: Lookup) -> Lookup:
@@ -346,7 +224,7 @@ class _Run:
             self.at = node
             if p.malice(node) == POISON:
                 liars = p.colluders(self.key, 1)
-                if liars and liars[0] != node:
+                if liars and liars[0] != node and p.reaches(node, liars[0]):
                     self.move(node, liars[0])
                 return True
 
@@ -358,7 +236,7 @@ class _Run:
                 break
             if self.p.taken(node, self.path):
                 continue
-            if self.p.answers(node):
+            if self.p.answers(x, node):
                 self.move(x, node)
                 self.check_deadline()
                 return node
@@ -461,7 +339,7 @@ class _Run:
         order, number = out.rpcs, self.number + 2 * out.rpcs
         self.count_question(self.source, node)
         out.rounds = max(out.rounds, wave)
-        if not p.answers(node):
+        if not p.answers(self.source, node):
             return _Flight(now_ns + int(p.c.rpc_timeout_ns), order, entry, wave, False)
         entry.arrive_ns = now_ns + p.message_ns(self.source, node, self.ident, number)
         back_ns = p.message_ns(node, self.source, self.ident, number + 1)

@@ -1,13 +1,16 @@
 """What a crash loses: everything located at a node, stage by stage.
 
-Owns: how lines and stations are searched. Must not know: timetables.
+Owns: how lines and stations are searched; how registrations end that must be redone.
+Must not know: timetables.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sim.world.agents.kinds import CRASH
+from sim.world.agents.kernels import new_message
+from sim.world.agents.kinds import CRASH, ID_INDEX_BITS, RECONNECT_ID_BIT, REGISTRATION
+from sim.world.agents.population import ONLINE, UNSURE
 from sim.world.agents.replicas.kernels import crash_records
 from sim.world.agents.resolve.kernels import crash_resolve, fail
 from sim.world.agents.stages.kernels import settle_pass
@@ -19,6 +22,7 @@ from sim.world.agents.state import (
     LOST,
     OPEN,
     RESOLVED,
+    RETURNS,
     SHARDED,
     UNASKED,
     UNLINKED,
@@ -46,6 +50,19 @@ def crash(w: Any, node: int, now_ns: int) -> None:
     crash_resolve(w, node, now_ns, CRASH)
     crash_records(w, node, now_ns)
     settle_pass(w)
+
+
+@compiled
+def forget(w: Any, agents: Any, due_ns: Any, size: int) -> None:
+    """End the registrations of agents that leave; each registers anew at its `due_ns`."""
+    for i in range(len(agents)):
+        agent, due = agents[i], due_ns[i]
+        row = w.people[agent]
+        row.lease_until_ns = 0
+        w.contacts[agent].marks &= ONLINE | UNSURE
+        ident = RECONNECT_ID_BIT | (agent << ID_INDEX_BITS) | row.toggles
+        slot = new_message(w.m, w.contacts, ident, REGISTRATION, agent, -1, size, due)
+        push(w.lines, RETURNS, due, slot, 0, 0)
 
 
 @passed

@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from sim.world.agents.build import base_hosts
+from sim.world.agents.changes import ShardLoss
 from sim.world.agents.draws import SHARD
 from sim.world.agents.parameters import PlaneParameters
-from sim.world.agents.replicas.kernels import forget_missed
+from sim.world.agents.replicas.kernels import forget_missed, lose_shards
 from sim.world.agents.state import World
 from sim.world.agents.tables import MOVED_IN, TAKEN_OVER
 from sim.world.chance import I64, mix_array
@@ -43,6 +44,22 @@ class Hosts:
         known[:] = found
         if self._p.directory.replicas > 1:
             self._rebalance(world, boundary_ns)
+
+    def lose(self, world: World, change: ShardLoss, now_ns: int) -> None:
+        """Let hosts lose their copies; those that others hold are made anew, and billed."""
+        hosts = world.registry.hosts
+        struck = np.zeros(len(hosts), dtype=np.uint8)
+        nodes = np.zeros(len(self._p.node_region), dtype=np.uint8)
+        nodes[list(change.nodes)] = 1
+        hit = np.isin(hosts, change.nodes)
+        for shard in change.shards:
+            struck[shard] = int(hit[shard].any()) + int(hit[shard][hosts[shard] >= 0].all())
+        lose_shards(world, struck, nodes, now_ns)
+        records = self._records(world, now_ns)
+        for shard in np.flatnonzero(struck == 1).tolist():
+            for host in hosts[shard][hit[shard]].tolist():
+                size = int(records[shard])
+                world.books.registry[host, MOVED_IN] += (size, size * self._record_bytes)
 
     def _rebalance(self, world: World, boundary_ns: int) -> None:
         p, before = self._p, self._current

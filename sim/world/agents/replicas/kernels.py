@@ -11,6 +11,7 @@ from typing import Any
 from sim.world.agents.draws import REPLICA_COPY, REPLICA_TRIP, SHARD
 from sim.world.agents.kernels import leased_at, link_delay
 from sim.world.agents.kinds import GRID_NS, NEVER, PPB, RE_HOME
+from sim.world.agents.parameters import DENY, STALE_LIE
 from sim.world.agents.population import ONLINE, UNSURE
 from sim.world.agents.state import EVERYONE, WRITES
 from sim.world.agents.tables import LOST_WRITE, RE_HOMED, STALE
@@ -125,27 +126,35 @@ def has_newest(w: Any, agent: int, node: int, t: int) -> bool:
     return bool(t >= record.written_ns + w.constants[0].replication_lag_ns + wire)
 
 
+@inlined
+def vouches(w: Any, agent: int, node: int, t: int) -> bool:
+    """Say whether a node has the newest version of a record at `t`, and shows it."""
+    return w.registry.lies[node] == 0 and has_newest(w, agent, node, t)
+
+
 @passed
 def read(w: Any, query: int, t: int, wait: int) -> None:
-    """Answer where an agent is with the newest version that a witness has at `t`."""
-    r, c = w.q.row[query], w.constants[0]
+    """Answer where an agent is with the newest version that a witness shows at `t`."""
+    r, c, lies = w.q.row[query], w.constants[0], w.registry.lies
     agent = w.contacts[r.key]
     if not c.recorded:
-        r.found = leased_at(w, r.key, t)
+        r.found = lies[r.station] == 0 and leased_at(w, r.key, t)
         return
-    newest = has_newest(w, r.key, r.station, t)
+    newest = vouches(w, r.key, r.station, t)
     if c.quorum_reads and not newest:
         hosts = w.registry.hosts[row_of(w, r.key)]
         for rank in range(len(hosts)):
-            if 0 <= w.registry.trips[rank] <= wait and has_newest(w, r.key, hosts[rank], t):
+            if 0 <= w.registry.trips[rank] <= wait and vouches(w, r.key, hosts[rank], t):
                 newest = True
+    if lies[r.station] == STALE_LIE and w.registry.records[r.key].version == 0:
+        newest = True  # There is no older version to show.
     if newest:
         r.found = leased_at(w, r.key, t)
         r.home, r.secondary = agent.home, agent.secondary
         return
     record = w.registry.records[r.key]
     w.books.registry[r.station, STALE, 0] += 1
-    r.found = t < record.before_lease_ns
+    r.found = lies[r.station] != DENY and t < record.before_lease_ns
     r.home, r.secondary = record.before_home, record.before_secondary
 
 
@@ -220,6 +229,18 @@ def alone(w: Any, key: int, node: int, time_ns: int, missed: int, now_ns: int) -
 
 
 @passed
+def roll_back(w: Any, key: int) -> None:
+    """Make the version before an agent's newest one the newest, for everyone."""
+    record, contact = w.registry.records[key], w.contacts[key]
+    record.coordinator = EVERYONE
+    record.missed = 0
+    w.people[key].lease_until_ns = record.before_lease_ns
+    contact.marks &= ONLINE | UNSURE
+    contact.home = record.before_home
+    contact.secondary = record.before_secondary
+
+
+@passed
 def crash_records(w: Any, node: int, now_ns: int) -> None:
     """Lose the writes of a node that goes down which no other replica was sent."""
     if w.registry.hosts.shape[1] == 1:
@@ -245,15 +266,58 @@ def crash_records(w: Any, node: int, now_ns: int) -> None:
         if record.coordinator == node and alone(
             w, key, node, record.written_ns, record.missed, now_ns
         ):
-            record.coordinator = EVERYONE
-            record.missed = 0
-            contact = w.contacts[key]
-            w.people[key].lease_until_ns = record.before_lease_ns
-            contact.marks &= ONLINE | UNSURE
-            contact.home = record.before_home
-            contact.secondary = record.before_secondary
+            roll_back(w, key)
             lost += 1
     w.books.registry[node, LOST_WRITE, 0] += lost
+
+
+@compiled
+def lose_shards(w: Any, struck: Any, nodes: Any, now_ns: int) -> None:
+    """Lose copies of shards: `struck[shard]` is 2 where none is left, 1 where some are, else 0.
+
+    `nodes[node]`: whether it lost its copies. Writes that no other host was sent are lost.
+    """
+    due, kept = w.lines.due[WRITES], 0
+    for i in range(w.lines.size[WRITES]):
+        query, t = due[i].slot, due[i].time_ns
+        r = w.q.row[query]
+        state = struck[row_of(w, r.key)]
+        only_here = state == 1 and nodes[r.station] != 0
+        if state == 2 or (only_here and alone(w, r.key, r.station, t, r.missed, now_ns)):
+            w.books.registry[r.station, LOST_WRITE, 0] += 1
+            if r.kind == RE_HOME:
+                w.registry.records[r.key].moving_until_ns = 0
+            if r.live == 2:
+                r.live = 0
+                give_back(w.q, query)
+        else:
+            copy_entry(due, i, kept)
+            kept += 1
+    w.lines.size[WRITES] = kept
+    for key in range(len(w.people)):
+        shard = row_of(w, key)
+        if struck[shard] == 2:
+            lose_record(w, key, w.registry.hosts[shard, 0], now_ns)
+        elif struck[shard] == 1:
+            record = w.registry.records[key]
+            node = record.coordinator
+            only_here = node != EVERYONE and nodes[node] != 0
+            if only_here and alone(w, key, node, record.written_ns, record.missed, now_ns):
+                roll_back(w, key)
+                w.books.registry[node, LOST_WRITE, 0] += 1
+
+
+@passed
+def lose_record(w: Any, key: int, node: int, now_ns: int) -> None:
+    """Lose all versions of a record; an agent that was registered is counted at `node`."""
+    agent = w.people[key]
+    if agent.lease_until_ns > now_ns:
+        w.books.registry[node, LOST_WRITE, 0] += 1
+    agent.lease_until_ns = 0
+    w.contacts[key].marks &= ONLINE | UNSURE
+    if w.constants[0].recorded:
+        w.registry.records[key].coordinator = EVERYONE
+        w.registry.records[key].missed = 0
 
 
 @compiled

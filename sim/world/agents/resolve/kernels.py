@@ -290,7 +290,7 @@ def act(w: Any, query: int, t: int) -> None:
             return
     if writes:
         r.home = confirming(w, wait) if c.quorum_writes else 0
-    if not writes and r.kind != LOOKUP_CAPABILITY and (c.leases or c.recorded):
+    if not writes and r.kind != LOOKUP_CAPABILITY and (c.leases or c.recorded or c.lies):
         read(w, query, t, wait)
     if wait > 0:
         push(w.lines, CONFIRMING, t + wait, query, r.station, 0)

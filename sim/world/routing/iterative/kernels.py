@@ -30,6 +30,7 @@ from sim.world.routing.wire.kernels import (
     count_answer,
     count_question,
     first_number,
+    malice_of,
     mark,
     marked,
     message_ns,
@@ -87,7 +88,7 @@ def ask(B: Any, source: int, place: int, now_ns: int, wave: int, ident: int, num
     number += 2 * p.rpcs
     count_question(B, source, row.node)
     p.rounds = max(p.rounds, wave)
-    if not answers(B, row.node):
+    if not answers(B, source, row.node):
         return now_ns + B.constants[0].rpc_timeout_ns, 0
     row.arrive_ns = now_ns + message_ns(B, source, row.node, ident, number)
     return row.arrive_ns + message_ns(B, row.node, source, ident, number + 1), 1
@@ -119,7 +120,7 @@ def learn(
 ) -> int:
     """Take in what y answers; return the shortlist's length."""
     c = B.constants[0]
-    lies = c.malicious != 0 and B.node[y].malice == POISON
+    lies = c.malicious != 0 and malice_of(B, y) == POISON
     if lies:
         count = colluders(B, key, c.k)
     else:
@@ -252,7 +253,7 @@ def judge(B: Any, source: int, key: Any, heard: int) -> None:
             continue
         if counts and row.distance > own:
             break
-        if c.malicious != 0 and B.node[row.node].malice != HONEST:
+        if c.malicious != 0 and malice_of(B, row.node) != HONEST:
             lied = True
             continue
         p.owner, p.depth, p.delay_ns = row.node, row.depth, row.arrive_ns

@@ -1,6 +1,6 @@
-"""Whom malicious nodes name: the colluders closest to a key.
+"""Whom malicious nodes name, in whose tables they stand, which keys they aim at.
 
-Owns: the search among malicious nodes. Must not know: tables, paths.
+Owns: the search among malicious nodes, planted contacts and aims. Must not know: tables, paths.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from sim.world.kernels import compiled, inlined
+from sim.world.kernels import compiled, inlined, mix64, passed, scaled64
+from sim.world.routing.parameters import PPM
 
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_ZERO, _ONE, _32, _LOW = np.uint64(0), np.uint64(1), np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 @inlined
@@ -55,6 +56,48 @@ def colluders(B: Any, key: Any, want: int) -> int:
             if count == want or bits == 0:
                 return count
         bits -= 1
+
+
+@inlined
+def is_aimed(B: Any, key: Any) -> bool:
+    """Say whether a key is aimed at."""
+    low, high = 0, len(B.aims)
+    while low < high:
+        middle = (low + high) >> 1
+        if B.aims[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low < len(B.aims) and B.aims[low] == key
+
+
+@passed
+def plant(B: Any, begun: Any, count: int, first: int, end: int) -> None:
+    """Replace some of the contacts in `found` by planted nodes of the same range, if it has any.
+
+    Keyed by contact. One planted node may stand for several: it lies about its ids too.
+    """
+    low = planted_bound(B.planted, first)
+    room = planted_bound(B.planted, end) - low
+    if room == 0:
+        return
+    for i in range(count):
+        bits = mix64(begun, B.ids[B.found[i]], 0)
+        if scaled64(bits, PPM) < B.constants[0].planted_ppm:
+            B.found[i] = B.planted[low + np.int64(((bits & _LOW) * np.uint64(room)) >> _32)]
+
+
+@inlined
+def planted_bound(planted: Any, position: int) -> int:
+    """Return how many planted nodes lie before a position."""
+    low, high = 0, len(planted)
+    while low < high:
+        middle = (low + high) >> 1
+        if planted[middle] < position:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @inlined

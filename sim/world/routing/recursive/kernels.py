@@ -3,9 +3,9 @@
 Owns: the choice of the next hop, where a path ends, whether that was right.
 Must not know: tables, what a message costs.
 
-Silent contacts (dead, or dropping) cost a timeout at the node that tried them, which then tries the
-next closest. A poisoner acknowledges and forwards to the colluder closest to the key, which answers
-in the owner's place.
+Silent contacts (dead, cut off, or dropping) cost a timeout at the node that tried them, which then
+tries the next closest. A poisoner acknowledges and forwards to the colluder closest to the key,
+which answers in the owner's place.
 """
 
 from __future__ import annotations
@@ -41,9 +41,11 @@ from sim.world.routing.wire.kernels import (
     count_question,
     first_number,
     late,
+    malice_of,
     mark,
     message_ns,
     others,
+    reaches,
     unmark,
 )
 
@@ -77,7 +79,7 @@ def try_contacts(B: Any, x: int, count: int, key: Any, ident: int, number: int, 
         node = node_at(B, B.found[best])
         if c.disjoint_paths > 1 and others(B, node, path):
             continue
-        if answers(B, node):
+        if answers(B, x, node):
             move(B, x, node, ident, number)
             return LATE if late(B) else node
         count_question(B, x, node)
@@ -108,7 +110,7 @@ def next_hop(
             facing = seen_from(own, key, level, c.b, wanted ^ step)
             position = nearest(B, B.rings[ring], count, facing, (level + 1) * c.b)
             node = node_at(B, position)
-            if (c.disjoint_paths == 1 or not others(B, node, path)) and answers(B, node):
+            if (c.disjoint_paths == 1 or not others(B, node, path)) and answers(B, x, node):
                 move(B, x, node, ident, number)
                 return LATE if late(B) else node
             node = try_contacts(B, x, count, key, ident, number, path)
@@ -145,7 +147,7 @@ def run_path(
             if first < 0:
                 first = node
         x = node
-        if c.malicious != 0 and B.node[x].malice == POISON:
+        if c.malicious != 0 and malice_of(B, x) == POISON:
             deceive(B, x, key, ident, number)
             p.outcome = POISONED
             break
@@ -157,7 +159,7 @@ def run_path(
         # Where a path ends another one may end too, unless it began there.
         if c.disjoint_paths > 1 and x != first and x != source:
             unmark(B, x)
-        if c.malicious != 0 and x != source and B.node[x].malice != HONEST:
+        if c.malicious != 0 and x != source and malice_of(B, x) != HONEST:
             p.outcome = POISONED
         elif closer_alive(B, ring_number(B.node[x], outer, c.regions), x, key, 1) == 0:
             p.outcome = FOUND
@@ -168,5 +170,5 @@ def deceive(B: Any, x: int, key: Any, ident: int, number: int) -> None:
     """Let a poisoner forward to the live colluder that is closest to the key."""
     if colluders(B, key, 1) == 1:
         liar = B.liars[0].node
-        if liar != x:
+        if liar != x and reaches(B, x, liar):
             move(B, x, liar, ident, number)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sim.world.kernels import inlined, jittered64, mix64
 from sim.world.routing.nodes import HOP_DRAW
-from sim.world.routing.parameters import DROP
+from sim.world.routing.parameters import AIMED, DROP, HONEST
 
 ATTEMPT_SHIFT, PATH_SHIFT = 20, 16
 """Delays are keyed by (ident, attempt << 20 | path << 16 | number of the message)."""
@@ -18,10 +20,27 @@ PATHS_A_LOOKUP = 8
 
 
 @inlined
-def answers(B: Any, node: int) -> bool:
-    """Say whether a node answers questions at all."""
-    row = B.node[node]
-    return row.up == 1 and row.malice != DROP
+def malice_of(B: Any, node: int) -> Any:
+    """Return what a node does with the question of the running lookup."""
+    malice = np.int64(B.node[node].malice)
+    if malice >= AIMED:
+        return malice - AIMED if B.constants[0].aimed != 0 else HONEST
+    return malice
+
+
+@inlined
+def reaches(B: Any, a: int, b: int) -> bool:
+    """Say whether a question of node a, and the answer to it, pass between the hosts of both."""
+    if B.constants[0].cuts == 0:
+        return True
+    x, y = B.node[a].host, B.node[b].host
+    return B.cut[x, y] == 0 and B.cut[y, x] == 0
+
+
+@inlined
+def answers(B: Any, asker: int, node: int) -> bool:
+    """Say whether a node answers an asker at all."""
+    return B.node[node].up == 1 and malice_of(B, node) != DROP and reaches(B, asker, node)
 
 
 @inlined

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias
 
 from simpy.events import URGENT
 
@@ -20,7 +20,7 @@ from sim.engine.baselines import CERTIFIED, baseline, electorate_of
 from sim.engine.disturbances import link_rules, timetable
 from sim.engine.driver import Driver
 from sim.engine.faults import Timetable, touches
-from sim.engine.genesis import Census, stakes, validator_regions
+from sim.engine.genesis import Census, ledger_of, stakes, validator_regions
 from sim.engine.ledger_rows import LedgerRows
 from sim.engine.lending import Lending
 from sim.engine.loop import Loop
@@ -28,10 +28,11 @@ from sim.engine.meter import Meter
 from sim.engine.node import Core, Node
 from sim.engine.observer import Observer
 from sim.engine.payload import PlanePayload
+from sim.engine.persistence import Past, StoringSink, past_of
 from sim.engine.plane_attacks import Besiegers, Siege, sieges, turning_points
 from sim.engine.plane_faults import PlaneFaults
 from sim.engine.plane_parameters import network_tables, plane_parameters
-from sim.engine.protocol_parameters import consensus_parameters, ledger_parameters
+from sim.engine.protocol_parameters import consensus_parameters
 from sim.engine.stations import StationMeter
 from sim.engine.tap import Tap
 from sim.engine.transport import Transport
@@ -41,11 +42,12 @@ from sim.monitor.punishment import Terms
 from sim.monitor.watch import Watch
 from sim.protocol.baselines.electorate import Electorate
 from sim.protocol.events import OperationSubmitted, Restarted
-from sim.protocol.ledger import Account, Ledger
+from sim.protocol.ledger import Ledger
 from sim.protocol.messages import Proposal
 from sim.protocol.types import EpochParameters, Operation
 from sim.protocol.validator import Validator
 from sim.record.recorder import Sink
+from sim.record.rocks import RocksStore
 from sim.scenario.alerts import rules_in_force
 from sim.scenario.checks import Liveness
 from sim.scenario.model import Scenario
@@ -69,6 +71,10 @@ from sim.engine.world import World
 P = ParamSpec("P")
 
 
+Store: TypeAlias = RocksStore | None
+"""Where stakes, reputations and the audit log are kept; None in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What stands before anything is wired: places, people, computers and who owns them."""
@@ -87,6 +93,8 @@ class Setting:
     nodes: list[Node]
     minds: dict[int, list[Engagement]]
     sieges: tuple[Siege, ...]
+    past: Past | None
+    """What the run starts from; None where it starts anew."""
 
     @property
     def owned(self) -> int:
@@ -100,8 +108,9 @@ class Setting:
         return (1 << len(self.nodes)) - 1 & ~sum(1 << node for node in lost)
 
 
-def build(scenario: Scenario, replicate: int, sink: Sink) -> World:
-    """Build the world of one replicate, its monitors included."""
+def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -> World:
+    """Build the world of one replicate, its monitors included; `store`: kept beside the tables."""
+    sink = sink if store is None else StoringSink(sink, store)
     setting = _setting(scenario, Chance(scenario.seed, replicate))
     alerts = _board(scenario, sink)
     recorder = sink if alerts is None else alerts
@@ -150,7 +159,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink) -> World:
     attach(scenario, setting.minds, driver, recorder, watch)
     faults.impair(entries)
     observer.epoch(setting.first, 0)
-    office = None if ear is None else _office(setting, ear, watch, links, signer)
+    office = None if ear is None else _office(setting, ear, watch, links, signer, store)
     return World(
         scenario=scenario,
         env=env,
@@ -193,9 +202,12 @@ def _setting(scenario: Scenario, chance: Chance) -> Setting:
     regions = validator_regions(scenario)
     tables = network_tables(scenario)
     genesis = stakes(scenario.validators, chance)
+    past = past_of(scenario, chance.replicate)
+    if past is not None:
+        genesis = [account.stake for account in past.accounts][: len(genesis)]
     electorate, ledger = electorate_of(scenario, chance), None
     if electorate is None:
-        ledger = _ledger(scenario, genesis, len(regions))
+        ledger = ledger_of(scenario, genesis, len(regions), past)
         first = ledger.next_epoch(ledger.genesis_block).parameters
     else:
         first = electorate.pinned
@@ -216,6 +228,7 @@ def _setting(scenario: Scenario, chance: Chance) -> Setting:
         nodes=nodes,
         minds=engagements(scenario, census, chance),
         sieges=sieges(scenario, tables, census, chance),
+        past=past,
     )
 
 
@@ -276,11 +289,16 @@ def _ear(scenario: Scenario, recorder: Sink) -> Ear | None:
 
 
 def _office(
-    setting: Setting, ear: Ear, watch: Watch, links: Links, signer: RealSigner | None
+    setting: Setting,
+    ear: Ear,
+    watch: Watch,
+    links: Links,
+    signer: RealSigner | None,
+    store: Store,
 ) -> Office:
     from sim.engine.compliance.opening import open_office
 
-    return open_office(setting, ear, watch, links, signer)
+    return open_office(setting, ear, watch, links, signer, store)
 
 
 def _statements(scenario: Scenario, identities: int) -> int:
@@ -334,27 +352,6 @@ def _liveness_bound_ns(scenario: Scenario) -> tuple[int | None, int]:
         if isinstance(check, Liveness):
             return check.liveness.commit_within_ns, check.liveness.after_ns or 0
     return None, 0
-
-
-def _ledger(scenario: Scenario, genesis: list[int], identities: int) -> Ledger:
-    validators = scenario.validators
-    accounts = [
-        Account(
-            stake=stake,
-            reputation=validators.initial_reputation_ppm,
-            uptime=validators.initial_uptime_ppm,
-        )
-        for stake in genesis
-    ]
-    wallets: dict[int, int] = {}
-    for operation in scenario.operations:
-        if operation.kind in ("register", "top_up"):
-            wallets[operation.validator] = wallets.get(operation.validator, 0) + operation.amount
-    accounts += [Account(stake=0)] * (identities - len(genesis))
-    funded = [
-        account._replace(free=wallets.get(index, 0)) for index, account in enumerate(accounts)
-    ]
-    return Ledger(ledger_parameters(scenario), funded)
 
 
 def _cores(

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from numpy.random import Generator
 
+from sim.engine.persistence import Past
+from sim.engine.protocol_parameters import ledger_parameters
+from sim.protocol.ledger import Account, Ledger
 from sim.scenario.exposure import genesis_stakes, in_place
 from sim.scenario.model import LognormalStake, Scenario, Validators
 from sim.scenario.selection import (
@@ -110,3 +113,38 @@ class Census:
 def _largest(values: Sequence[int], how_many: int) -> tuple[int, ...]:
     order = sorted(range(len(values)), key=lambda i: (-values[i], i))
     return tuple(sorted(order[:how_many]))
+
+
+def ledger_of(scenario: Scenario, genesis: list[int], identities: int, past: Past | None) -> Ledger:
+    """Return the ledger at genesis: stakes as drawn, wallets that cover what operations move.
+
+    `past`: what an earlier run left, instead of the stakes and reputations of the scenario.
+    """
+    validators = scenario.validators
+    accounts = [
+        Account(
+            stake=stake,
+            reputation=validators.initial_reputation_ppm,
+            uptime=validators.initial_uptime_ppm,
+        )
+        for stake in genesis
+    ]
+    wallets: dict[int, int] = {}
+    for operation in scenario.operations:
+        if operation.kind in ("register", "top_up"):
+            wallets[operation.validator] = wallets.get(operation.validator, 0) + operation.amount
+    accounts += [Account(stake=0)] * (identities - len(genesis))
+    funded = [
+        account._replace(free=wallets.get(index, 0)) for index, account in enumerate(accounts)
+    ]
+    if past is not None:
+        # What was on its way out is out: the runs are further apart than any unbonding.
+        funded = [
+            account._replace(
+                stake=kept.stake,
+                reputation=kept.reputation,
+                free=account.free + kept.unbonding,
+            )
+            for account, kept in zip(funded, past.accounts, strict=True)
+        ]
+    return Ledger(ledger_parameters(scenario), funded)

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import polars as pl
 
 from sim.engine.build import build
+from sim.engine.persistence import kept_store
 from sim.engine.plane_parameters import region_names
 from sim.engine.plane_rows import VOCABULARIES
 from sim.engine.world import World
@@ -210,9 +211,10 @@ def replicate(
         window=window_of(scenario),
         vocabularies=vocabularies,
     ) as recorder:
-        world = build(scenario, place.replicate, recorder)
-        now = simulate(world, asked_ns, stop, _reporter(world, place, progress))
-        violations = world.close(now)
+        with kept_store(scenario, folder) as store:
+            world = build(scenario, place.replicate, recorder, store)
+            now = simulate(world, asked_ns, stop, _reporter(world, place, progress))
+            violations = world.close(now)
         for violation in violations:
             recorder.append_row("violations", **violation.row())
         tables = recorder.close()

@@ -449,6 +449,11 @@ class Scenario:
     """Who attacks."""
     alerts: Alerts | None = None
     """What else than the alert rules that ship is evaluated; left out, those are."""
+    storage: Literal["memory", "rocksdb"] | None = None
+    """Where stakes, reputations and the audit log are kept; left out, in memory."""
+    start_from: Annotated[str, Text(300, what="the path of a run")] | None = None
+    """A run with `storage: rocksdb`, by its path from the working folder, whose stakes and
+    reputations are those of genesis and whose audit log goes on; left out, none."""
     compliance: Compliance | None = None
     """Audit, access control, personal data; left out, none of it."""
     expect: tuple[Check, ...]

@@ -7,10 +7,12 @@ so that a scenario whose policies do not fit never runs. Must not know: YAML, pl
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from sim.scenario import compliance_events as events
 from sim.scenario.compliance import Compliance, Data
+from sim.scenario.model import EqualStake
 from sim.scenario.quantities import DURATION
 from sim.scenario.rulebook import Finding, needs
 from sim.scenario.selection import Random
@@ -54,6 +56,26 @@ def _epochs_there(compliance: Compliance | None, protocol: Any) -> Iterator[Find
             f"`{protocol.kind}` has no epochs, at whose beginning heads of the audit log are "
             "signed: leave the section out, or use `protocol: {kind: creto}`",
         )
+
+
+@needs("storage", "start_from", "protocol", "validators")
+def _stores(
+    storage: str | None, start_from: str | None, protocol: Any, validators: Any
+) -> Iterator[Finding]:
+    if protocol.kind != "creto":
+        for key, value in (("storage", storage), ("start_from", start_from)):
+            if value not in (None, "memory"):
+                yield (key,), f"`{protocol.kind}` has no stakes and reputations to keep"
+    if start_from is None:
+        return
+    if not (Path(start_from) / "replicate=000" / "store").is_dir():
+        yield (
+            ("start_from",),
+            f"`{start_from}` has no store in it: name the directory of a run whose scenario says "
+            "`storage: rocksdb`, and no sweep",
+        )
+    if not isinstance(validators.stake, EqualStake):
+        yield ("validators", "stake"), "stakes are those of `start_from`: leave one of them out"
 
 
 @needs("compliance")

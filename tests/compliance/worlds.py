@@ -111,6 +111,11 @@ def everything() -> list[dict[str, Any]]:
         "people": PEOPLE,
     }
     return [
-        {**PLACES, "compliance": full, "faults": [crash((3, 4, 5), "2 s", "2500 ms")]},
+        {
+            **PLACES,
+            "storage": "rocksdb",
+            "compliance": full,
+            "faults": [crash((3, 4, 5), "2 s", "2500 ms")],
+        },
         {"compliance": small, "agents": AGENTS},
     ]

@@ -19,9 +19,11 @@ from sim.engine.compliance.response import Incidents
 from sim.engine.compliance.staff import ALLOWED, LOG, Staff
 from sim.engine.compliance.subjects import Subjects
 from sim.engine.loop import Loop
+from sim.engine.persistence import Past
 from sim.monitor.compliance import AuditLogIntact, ErasureComplete
 from sim.monitor.watch import Watch
 from sim.record.recorder import Sink
+from sim.record.rocks import RocksStore
 from sim.scenario.compliance import Access, Compliance, Data
 from sim.world.agents.kinds import (
     ALL_REGISTRATIONS,
@@ -91,8 +93,12 @@ class Office:
         watch: Watch,
         keepers: tuple[int, tuple[int, ...]],
         agent_regions: Sequence[str],
+        store: RocksStore | None,
+        past: Past | None,
     ) -> None:
         self.asked = asked
+        self._store = store
+        self._past = past
         self._env = env
         self._recorder = recorder
         self._intact, self._erased = AuditLogIntact(), ErasureComplete()
@@ -224,7 +230,11 @@ class Office:
             self.access.grant(f"agents/{region}", "agent", 0)
 
     def start(self) -> None:
-        """Let everything begin."""
+        """Let everything begin; a log that goes on says of which one it does."""
+        if self._past is not None and self._past.size:
+            about = f"segment/{self._past.root.hex()}"
+            size = self._past.size
+            self.log.append(self._env.now, "audit_log", "continue", about, Outcome.DONE, count=size)
         self.heads.start()
         self.staff.start()
         self.insiders.start()
@@ -377,6 +387,10 @@ class Office:
     def save(self) -> None:
         """Write the log's new records to its table."""
         if len(self.log) > self._saved:
+            if self._store is not None:
+                new = [leaf for _, leaf in self.log.leaves(self._saved)]
+                self._store.write_records(self._saved, new)
+                self._store.write_head(len(self.log), self.log.tree.root())
             rows = self.log.to_frame(self._saved)
             self._recorder.append(
                 "audit",

@@ -12,6 +12,7 @@ from sim.engine.compliance.places import Places
 from sim.engine.genesis import Census
 from sim.engine.plane_parameters import region_names
 from sim.monitor.watch import Watch
+from sim.record.rocks import RocksStore
 from sim.scenario.compliance import Audit
 from sim.scenario.selection import Random
 from sim.world.crypto.signer import RealSigner
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def open_office(
-    setting: Setting, ear: Ear, watch: Watch, links: Links, signer: RealSigner | None
+    setting: Setting,
+    ear: Ear,
+    watch: Watch,
+    links: Links,
+    signer: RealSigner | None,
+    store: RocksStore | None,
 ) -> Office:
     """Make the compliance of a run, told of what is recorded through `ear`."""
     scenario = setting.scenario
@@ -49,6 +55,8 @@ def open_office(
         watch=watch,
         keepers=(asked.audit.keeper, _witnesses(asked.audit, setting.census)),
         agent_regions=() if scenario.agents is None else region_names(scenario),
+        store=store,
+        past=setting.past,
     )
     ear.heard = office.heard
     return office

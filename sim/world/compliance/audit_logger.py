@@ -331,10 +331,12 @@ class AuditLogger:
         """Return the times of all records that are kept."""
         return _view(self._time, np.int64).copy()
 
-    def leaves(self) -> Iterator[tuple[int, bytes]]:
-        """Yield (sequence, leaf) of all records that are kept, made anew from their columns."""
-        for place, row in enumerate(zip(*self._columns, strict=True)):
-            yield self.first + place, self._leaf(self.first + place, row)
+    def leaves(self, since: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Yield (sequence, leaf) of the records kept from `since` on, made from their columns."""
+        start = max(since, self.first)
+        columns = [column[start - self.first :] for column in self._columns]
+        for sequence, row in enumerate(zip(*columns, strict=True), start):
+            yield sequence, self._leaf(sequence, row)
 
     # Retention
 

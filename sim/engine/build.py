@@ -159,7 +159,6 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
     attach(scenario, setting.minds, driver, recorder, watch)
     faults.impair(entries)
     observer.epoch(setting.first, 0)
-    office = None if ear is None else _office(setting, ear, watch, links, signer, store)
     return World(
         scenario=scenario,
         env=env,
@@ -176,7 +175,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
         plane=plane,
         watch=watch,
         stations=StationMeter(recorder, nodes),
-        office=office,
+        office=None if ear is None else _office(setting, ear, watch, links, signer, store),
         alerts=alerts,
     )
 

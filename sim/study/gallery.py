@@ -1,4 +1,4 @@
-"""Pictures that take several runs or none at a time: phase diagram, block tree, weights, attacks.
+"""Pictures for comparing runs: block trees, what identities are worth, what attacks do and cost.
 
 Owns: what is drawn of them, in the house style of `sim.study.figures`; the table of attacks. Must
 not know: which runs are looked at, nor why.
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from sim.protocol.adaptive_quorum import LEVELS
 from sim.study.figures import COLOURS, FAINT, RunData, style
 
 if TYPE_CHECKING:
@@ -22,35 +21,6 @@ if TYPE_CHECKING:
 _NS = 1e9
 _FATES = {"committed": 0, "pending": 6, "tail": 5, "orphaned": 1}
 """Which colour a block's fate has."""
-_OUTCOMES = {"safety_violated": "two conflicting commits", "halted": "no commit at all"}
-
-
-def phase_map(cells: pl.DataFrame, seed: int) -> Figure:
-    """Draw how often each share of Byzantine weight broke safety, or halted, level by level.
-
-    `cells`: rows of `sim.study.phase.frame`. Dashed: the limits 2q - 1 and 1 - q.
-    """
-    outcomes = [name for name in _OUTCOMES if name in cells["outcome"].unique().to_list()]
-    n, runs = int(cells["validators"][0]), int(cells["runs"][0])
-    with style():
-        figure, axes = _figure(
-            f"{n} equal validators, seed {seed}, n = {runs} a cell", len(outcomes), (4.7, 3.9)
-        )
-        for axis, outcome in zip(axes, outcomes, strict=True):
-            for level, colour in enumerate(COLOURS[:3]):
-                rows = cells.filter(outcome=outcome, level=level).sort("share_ppm")
-                x = rows["share_ppm"].to_numpy() / 1e4
-                y = rows["probability_ppm"].to_numpy() / 1e4
-                quorum = f"{LEVELS[level][0] / LEVELS[level][1] * 100:.0f} %"
-                axis.plot(x, y, "o-", ms=3, color=colour, label=f"quorum {quorum}")
-                limit = float(rows["line_ppm"][0]) / 1e4
-                axis.axvline(limit, color=colour, linestyle="--", linewidth=0.9)
-            axis.set_ylabel("runs (%)")
-            axis.set_ylim(-5, 112)
-            axis.set_title(_OUTCOMES[outcome].capitalize())
-        axes[0].legend(loc="upper left", fontsize=6.5)
-        axes[-1].set_xlabel("Byzantine share of the weight (%)")
-    return figure
 
 
 def block_tree(data: RunData, most: int = 120) -> Figure | None:

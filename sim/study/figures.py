@@ -140,15 +140,13 @@ def _spans(data: RunData, axes: Sequence[Axes], named: Axes) -> None:
     end = data.scenario.duration_ns
     lines = [0.0, 0.0, 0.0]
     for (source, index), group in rows.group_by(["source", "index"], maintain_order=True):
-        begins = group.filter(pl.col("event") == "begin")["time_ns"].unique().sort().to_list()
-        ends = group.filter(pl.col("event") == "end")["time_ns"].unique().sort().to_list()
+        stretches = _stretches(group, end)
         colour = COLOURS[1] if source == "fault" else COLOURS[3]
-        for at in begins:
-            until = next((e for e in ends if e > at), end)
+        for at, until in stretches:
             for axis in axes:
                 axis.axvspan(at / _NS, until / _NS, color=colour, alpha=0.12, linewidth=0)
         label = f"{group['kind'][0]} {index}"
-        x = begins[0] / _NS if begins else 0.0
+        x = stretches[0][0] / _NS if stretches else 0.0
         width = data.seconds * (len(label) + 2) / 75
         x = min(x, max(0.0, data.seconds - width))
         free = [line for line, taken in enumerate(lines) if taken <= x]
@@ -164,6 +162,22 @@ def _spans(data: RunData, axes: Sequence[Axes], named: Axes) -> None:
             fontsize=6.5,
             color=colour,
         )
+
+
+def _stretches(rows: pl.DataFrame, end_ns: int) -> list[tuple[int, int]]:
+    """Return when a fault was on, anywhere: overlapping stretches of its validators as one."""
+    apart: list[tuple[int, int]] = []
+    for _, group in rows.group_by(["node", "target"], maintain_order=True):
+        begins = group.filter(pl.col("event") == "begin")["time_ns"].unique().sort().to_list()
+        ends = group.filter(pl.col("event") == "end")["time_ns"].unique().sort().to_list()
+        apart += [(at, next((e for e in ends if e > at), end_ns)) for at in begins]
+    found: list[tuple[int, int]] = []
+    for at, until in sorted(apart):
+        if found and at < found[-1][1]:
+            found[-1] = (found[-1][0], max(until, found[-1][1]))
+        else:
+            found.append((at, until))
+    return found
 
 
 def throughput(data: RunData) -> Figure | None:

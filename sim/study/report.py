@@ -146,8 +146,8 @@ def _busiest(data: figures.RunData) -> list[dict[str, Any]]:
     return list(figures.utilisation(data).iter_rows(named=True))
 
 
-def _faults(data: figures.RunData) -> list[tuple[str, str, str, int]]:
-    """Return (what, when it began, when it ended, on how many nodes) by fault and attack."""
+def _faults(data: figures.RunData) -> list[tuple[str, str, str, int, int]]:
+    """Return (what, first begin, last end, how often, on how many validators) by fault, attack."""
     if not data.has("faults"):
         return []
     rows = data.table("faults").sort("time_ns").collect()
@@ -155,10 +155,11 @@ def _faults(data: figures.RunData) -> list[tuple[str, str, str, int]]:
     for (source, index), group in rows.group_by(["source", "index"], maintain_order=True):
         begun = [t for t, e in zip(group["time_ns"], group["event"], strict=True) if e == "begin"]
         ended = [t for t, e in zip(group["time_ns"], group["event"], strict=True) if e == "end"]
-        nodes = group["node"].n_unique()
+        nodes = sum(node >= 0 for node in group["node"].unique())
         first = f"{min(begun) / 1e9:g} s" if begun else ""
-        last = f"{max(ended) / 1e9:g} s" if ended else "end of the run"
-        found.append((f"{group['kind'][0]} ({source} {index})", first, last, nodes))
+        last = f"{max(ended) / 1e9:g} s" if len(ended) == len(begun) else "end of the run"
+        what = f"{group['kind'][0]} ({source} {index})"
+        found.append((what, first, last, len(dict.fromkeys(begun)), nodes))
     return found
 
 

@@ -7,12 +7,13 @@ import re
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from sim import load_scenario, run
 from sim.cli.main import main
 from sim.record.runs import Run, open_run
-from sim.study.figures import ALL, RunData, svg, utilisation
+from sim.study.figures import ALL, RunData, _stretches, svg, utilisation
 from sim.study.report import biases, content, render, write_report
 from sim.study.study_report import quantity
 from tests.study.browsers import problems_in
@@ -154,3 +155,19 @@ def test_without_matplotlib_the_extra_is_named(
         main()
     assert ended.value.code == 2
     assert "pip install 'creto-sim[report]'" in capsys.readouterr().err
+
+
+def test_stretches_of_a_fault_are_those_of_its_validators_together() -> None:
+    """Ends pair with begins on the same validator; what overlaps is shaded once."""
+    rows = [
+        (0, "begin", 1),
+        (2, "begin", 2),
+        (5, "end", 2),
+        (8, "end", 1),
+        (10, "begin", 2),
+        (12, "end", 2),
+        (20, "begin", 1),
+    ]
+    frame = pl.DataFrame(rows, schema=["time_ns", "event", "node"], orient="row")
+    found = _stretches(frame.with_columns(target=pl.lit("")), 30)
+    assert found == [(0, 8), (10, 12), (20, 30)]

@@ -1,8 +1,9 @@
 """A search: random scenarios on supervised workers, failures shrunk and saved.
 
 Owns which scenarios run where, when it is enough, and what is kept of a failure. Scenario k of a
-seed is the same whoever runs it, so what a search by runs finds depends on nothing but its seed; a
-search by time finds the same in the same order, as far as it gets. Must not know terminals.
+seed is the same whoever runs it, so which scenarios fail depends on nothing but the seed; a search
+by time finds the same, as far as it gets. Only which of several failures of one monitor is shrunk
+may depend on how many workers there are. Must not know terminals.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sim.monitor.binomial import interval_ppm, upper_bound_ppm
 from sim.record.machine import cpu_time_ns
 from sim.scenario.load import load_scenario
 from sim.study.fuzz.draw import draw
-from sim.study.fuzz.probe import INTERNAL_ERROR, Breach, probe
+from sim.study.fuzz.probe import Breach, probe
 from sim.study.fuzz.shrink import shrink
 from sim.study.fuzz.text import scenario_text
 from sim.study.slots import HereSlot, ProcessSlot, Slot
@@ -80,7 +81,6 @@ class Tally:
     failed: int = 0
     failed_below: int = 0
     cpu_ns: int = 0
-    refused: int = 0
 
     def add(self, other: Tally) -> None:
         """Add up."""
@@ -178,9 +178,10 @@ class _Source:
             return
         self.tally.add(result.tally)
         for failure in result.failures:
-            known_one = self.found.get(failure.monitor)
-            if known_one is None:
-                self.found[failure.monitor] = failure
+            monitor = failure.monitor
+            first = self.found.setdefault(monitor, failure)
+            if failure.number < first.number and monitor not in self.small:
+                self.found[monitor] = failure
 
     def failed(self, task: Batch | Reduction, reason: str) -> None:
         what = f"shrinking {task.monitor}" if isinstance(task, Reduction) else f"from {task.first}"
@@ -217,7 +218,6 @@ def _probed(batch: Batch) -> tuple[Tally, tuple[Failure, ...]]:
         tally.runs += 1
         tally.over += found.over
         tally.conflicts += found.conflicts
-        tally.refused += bool(found.refused)
         if found.breaches:
             tally.failed += 1
             tally.failed_below += not found.over
@@ -328,6 +328,3 @@ def save(failure: Failure, path: Path, seed: int | None = None) -> Path:
     path.write_text(scenario_text(plain, [f"creto-sim fuzz{origin}"]), encoding="utf-8")
     load_scenario(path)
     return path
-
-
-__all__ = ["INTERNAL_ERROR", "Failure", "FuzzProgress", "Search", "reduced", "save", "search"]

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDTH = 100
-FIRST_LINE = "# yaml-language-server: $schema={schema}"
 
 
 def scenario_text(plain: Mapping[str, Any], comments: Sequence[str] = ()) -> str:

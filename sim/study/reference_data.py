@@ -20,7 +20,7 @@ from sim.record.runs import Run, open_run
 from sim.record.store import write_frame
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
-from sim.study import dht
+from sim.study import baselines, dht
 from sim.study.capacity import Plan as CapacityPlan
 from sim.study.capacity import measure_capacity
 from sim.study.phase import frame, phase_diagram
@@ -90,10 +90,17 @@ def hierarchy() -> pl.DataFrame:
     return dht.hierarchy(dht.Plan(nodes=10_000, lookups=5_000, replicates=4, seed=SEED))
 
 
+def protocols() -> pl.DataFrame:
+    """Measure messages, bytes and latency a block of all protocols, 4 to 64 validators."""
+    plan = baselines.Plan(sizes=(4, 8, 16, 32, 64), seed=SEED)
+    return pl.DataFrame(list(baselines.compare(plan)))
+
+
 FRAMES: dict[str, Callable[[], pl.DataFrame]] = {
     "phase": phase,
     "dht_depth": depth,
     "dht_hierarchy": hierarchy,
+    "baselines": protocols,
 }
 
 

@@ -125,6 +125,7 @@ class World:
         self._balance(now_ns)
         for node, chain in enumerate(self._chains()):
             self.watch.stands(node, now_ns, chain)
+        self.watch.compare(now_ns, self._chains())
         if self.alerts is not None:
             self.alerts.close_second(now_ns, self.nodes, self._chains(), self.watch, self.plane)
         self._forget_states()

@@ -14,6 +14,9 @@ from sim.protocol.effects import Reconciled
 from sim.protocol.fork_detector import BlockTree
 from sim.protocol.types import PayloadRef
 
+NEAR = 256
+"""Heights between two final blocks up to which chains are compared: the way is walked each time."""
+
 
 class ForkChoice(Monitor):
     """What a validator's fork choice follows extends what it holds for final."""
@@ -89,7 +92,7 @@ class Reconciliation(Monitor):
 
 
 class ConflictNoticed(Monitor):
-    """Where honest validators end on chains that conflict, the monitor of agreement has said so.
+    """Where the chains of honest validators conflict, the monitor of agreement has said so.
 
     A monitor that is blind in one eye makes every run pass: this one reads the final chains off the
     block trees, and shares neither data nor code with the one that it watches.
@@ -101,15 +104,18 @@ class ConflictNoticed(Monitor):
         super().__init__()
         self._agreement = agreement
 
-    def ended_on(self, now_ns: int, trees: Iterable[tuple[int, BlockTree]]) -> None:
-        """Show the block trees of the honest validators at the end, by identity."""
+    def compare(self, now_ns: int, trees: Iterable[tuple[int, BlockTree]]) -> None:
+        """Show the block trees of the honest validators, by identity.
+
+        Who is more than `NEAR` heights behind the first is left for when it has caught up.
+        """
         ranked = sorted(trees, key=lambda each: (-each[1].final.height, each[0]))
         if not ranked or self._agreement.violation is not None:
             return
         best, longest = ranked[0]
         for node, tree in ranked[1:]:
             height = tree.final.height
-            if height < longest.lowest_height or height == 0:
+            if height < max(1, longest.lowest_height, longest.final.height - NEAR):
                 continue
             above = longest.path(longest.final.id, height - 1, 1)
             if above and above[0].id != tree.final.id:

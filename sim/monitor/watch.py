@@ -171,13 +171,18 @@ class Watch:
             self._cap.judges_by(node, now_ns, chain.epoch)
             self._fork_choice.follows(node, now_ns, chain.tree)
 
+    def compare(self, now_ns: int, chains: Sequence[Chain]) -> None:
+        """Show the chains of all validators, by identity, now and then."""
+        trees = [(i, chain.tree) for i, chain in enumerate(chains) if self._believes(i)]
+        self._noticed.compare(now_ns, trees)
+
     def ended(self, now_ns: int, chains: Sequence[Chain]) -> None:
         """Show the chains of all validators at the end, by identity."""
-        trees = [(i, chain.tree) for i, chain in enumerate(chains) if self._believes(i)]
-        self._noticed.ended_on(now_ns, trees)
+        self.compare(now_ns, chains)
         if self._reconciliation is not None:
-            for node, tree in trees:
-                self._reconciliation.ended_on(now_ns, node, tree)
+            for node, chain in enumerate(chains):
+                if self._believes(node):
+                    self._reconciliation.ended_on(now_ns, node, chain.tree)
 
     def _believes(self, node: int) -> bool:
         return self._of[node] is self._believed

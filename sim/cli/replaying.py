@@ -215,6 +215,9 @@ def _tell_sameness(screen: Console, run: Run, same: Sameness) -> None:
             if then.get(name) != now.get(name):
                 screen.print(f"made with another version of {name}", markup=False, soft_wrap=True)
         return
+    if same.left_out:
+        line = f"not compared, for rows have no time: {', '.join(same.left_out)}"
+        screen.print(line, markup=False, soft_wrap=True)
     screen.print(
         f"exact: {same.rows:,} rows of {same.tables} tables in the stretch are those of the run",
         markup=False,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sim.engine.impairment import Impaired
 from sim.engine.node import Node
 from sim.monitor.alerts import GRID_NS, Alerts
 from sim.monitor.watch import Watch
@@ -86,6 +87,7 @@ class Board:
         self._heard: dict[tuple[str, str], list[int]] = {}
         self._heard_before: dict[tuple[str, str], list[int]] = {}
         """By pair of regions: messages sent and arrived, in this second and the one before."""
+        self._services: dict[int, tuple[int, int]] = {}
         self._last_commit_ns = 0
         self._seen_ns = 0
         self._servers = _servers(scenario)
@@ -105,6 +107,7 @@ class Board:
             "stations": self._agent_stations,
             "lookups": self._lookups,
             "registry": self._registry,
+            "audit": self._audit,
         }
         for name in ("blocks_committed", "transactions_committed", "view_timeouts"):
             self.count(name, 0)
@@ -202,6 +205,7 @@ class Board:
                 took.clear()
         self._weights()
         self._validators(nodes, chains)
+        self._struck(nodes)
         self.gauge("silent_region_pairs", self._silent_pairs())
         for monitor in watch.monitors:
             broken = monitor.violation
@@ -259,6 +263,21 @@ class Board:
         front = max(heights, default=0)
         self.gauge("validators_behind", sum(h + self._behind < front for h in heights))
 
+    def _struck(self, nodes: Sequence[Node]) -> None:
+        """State what faults of disks and key services do."""
+        struck = [node.validator for node in nodes if isinstance(node.validator, Impaired)]
+        self.gauge("disks_struck", sum(not core.disk.sound for core in struck))
+        self.gauge("keys_out_of_reach", sum(core.unsigned > 0 for core in struck))
+        services = {id(service): service for core in struck for service in core.services}
+        asked = took_ns = 0
+        for key, service in services.items():
+            before = self._services.get(key, _NOTHING)
+            fresh = service.asked - before[0]
+            asked += fresh
+            took_ns += service.waited_ns - before[1] + fresh * service.delay_ns
+        self._services = {key: (s.asked, s.waited_ns) for key, s in services.items()}
+        self.gauge("signature_wait", took_ns // max(1, asked))
+
     # -- validators' rows --------------------------------------------------------------------
 
     def _certificate(self, row: Mapping[str, Any]) -> None:
@@ -313,7 +332,7 @@ class Board:
             self.count("queue_overflows", count, what)
         elif event == "rejected" and reason == "invalid_signature":
             self.count("invalid_messages", count)
-        elif event == "rejected" and what == "proposal":
+        elif event == "rejected" and what == "proposal" and reason != "disk_full":
             self.count("proposals_refused", count, reason)
 
     def _consensus_traffic(self, rows: Sequence[Sequence[Any]]) -> None:
@@ -411,6 +430,12 @@ class Board:
             metric = _OF_REGISTRY.get(event)
             if metric is not None:
                 self.count(metric, count)
+
+    # -- the audit log -----------------------------------------------------------------------
+
+    def _audit(self, columns: Mapping[str, Any]) -> None:
+        for outcome in columns["outcome"]:
+            self.count("audit_records", series=outcome)
 
 
 _OF_REGISTRY = {

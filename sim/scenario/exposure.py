@@ -34,7 +34,14 @@ from sim.scenario.breakdowns import (
     ZoneOutage,
 )
 from sim.scenario.disturbances import AmnesiaCrash, Crash
-from sim.scenario.model import EqualStake, ListedStake, Validators, Weights, ZipfStake
+from sim.scenario.model import (
+    EqualStake,
+    ListedStake,
+    LognormalStake,
+    Validators,
+    Weights,
+    ZipfStake,
+)
 from sim.scenario.selection import (
     ByStake,
     ByWeight,
@@ -159,6 +166,12 @@ def genesis_weights(validators: Validators, weights: Weights) -> WeightTable:
 
 def named(selection: Any, validators: Validators, weights: Weights) -> list[int] | None:
     """Return whom a selection names for certain, None where chance decides."""
+    if isinstance(selection, Ids):
+        return [index for index in selection.ids if index < validators.count]
+    if isinstance(selection, InRegion | InZone | OfProvider):
+        return in_place(selection, validators.placement.each(validators.count))
+    if isinstance(validators.stake, LognormalStake):  # dealt out by chance
+        return None
     table = genesis_weights(validators, weights)
     return _named(selection, validators, genesis_stakes(validators), table.weights)
 

@@ -26,8 +26,8 @@ _STRATEGY: dict[Outcome, str] = {
     "halted": "Silence",
 }
 QUORUMS = ("67 %", "75 %", "82 %")
-_SPREAD = 0.25
-"""Levels stand side by side by this share of a percent, so that equal points can be told apart."""
+_SPREAD = 0.8
+"""Levels stand apart by so many per cent of the weight, so that equal points can be told."""
 
 
 def draw(data: pl.DataFrame, seed: int) -> Figure:
@@ -49,7 +49,8 @@ def draw(data: pl.DataFrame, seed: int) -> Figure:
             axis.set_xlabel("Byzantine share of the weight (%)")
             axis.set_ylim(-4, 104)
         panels[0].set_ylabel("runs (%)")
-        panels[1].legend(loc="lower right", title="quorum", title_fontsize=7)
+        handles, labels = panels[1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right upper", title="quorum", title_fontsize=7)
         validators, runs = data.select("validators", "runs").row(0)
         caption = (
             f"{validators} validators, {runs} runs a cell, exact 95 % intervals; lines: count of "

@@ -43,7 +43,8 @@ class Sameness:
     """What the comparison of a replay with its run came to.
 
     `rows`: rows of the run's tables that the stretch meets; `different`: a line a table whose rows
-    differ; `left_out`: tables without a time by which rows could be told.
+    differ; `left_out`: tables with
+    rows, but without a time by which they could be told.
     """
 
     tables: int
@@ -200,7 +201,8 @@ def sameness(run: Run, replayed: Run) -> Sameness:
         open_ = _still_open(run, stretch, end_ns) if name == "rounds" else None
         ours, theirs = (_cut(each, name, stretch, end_ns, open_) for each in (run, replayed))
         if ours is None or theirs is None:
-            left_out.append(name)
+            if _rows(run, name, stretch) or _rows(replayed, name, stretch):
+                left_out.append(name)
             continue
         compared += 1
         rows += ours.height
@@ -208,6 +210,11 @@ def sameness(run: Run, replayed: Run) -> Sameness:
             extra, lost = _unlike(theirs, ours), _unlike(ours, theirs)
             different.append(f"{name}: {lost.height} rows of the run only, {extra.height} new")
     return Sameness(compared, rows, tuple(different), tuple(left_out))
+
+
+def _rows(run: Run, name: str, stretch: Stretch) -> int:
+    frame = run.table(name, point=stretch.point, replicate=stretch.replicate)
+    return frame.collect().height
 
 
 def _unlike(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:

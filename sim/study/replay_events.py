@@ -35,7 +35,7 @@ Kind: TypeAlias = Literal[
 ]
 
 NOBODY = -1
-_DOWN = ("crash", "amnesia_crash")
+_DOWN = ("crash", "amnesia_crash", "zone_outage", "region_outage", "provider_outage")
 """Kinds of faults under which a validator is not there."""
 
 
@@ -146,7 +146,8 @@ def _disorder(rows: _Rows) -> Iterator[Happening]:
     for r in rows.of("faults"):
         note = f"{r['kind']} {r['index']} {r['event']}s"
         kind: Kind = "disturbed"
-        if r["kind"] in _DOWN:
+        restarts = r["kind"] == "rollout" and r["target"] == "restart"
+        if r["kind"] in _DOWN or restarts:
             kind = "down" if r["event"] == "begin" else "up"
         yield Happening(r["time_ns"], kind, r["node"], note=note)
 

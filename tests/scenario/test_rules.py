@@ -179,3 +179,20 @@ def test_committed_scenarios_ask_for_what_is_on_offer(name: str) -> None:
 def test_lanes_may_be_shared_with_agents_and_without(name: str) -> None:
     path = ROOT / "scenarios" / f"{name}.yaml"
     assert load_scenario(path, ["network.lanes=shared"]).network.lanes == "shared"
+
+
+def test_validators_by_name_are_told_apart_whatever_stake_they_are_dealt(
+    errors_of: Callable[..., list[str]], loaded: Callable[..., Scenario], minimal: str
+) -> None:
+    """Stakes dealt out by chance hide whose weight is whose, not who is who."""
+    overrides = [*TEN, "validators.stake={kind: lognormal, median: 1000000, sigma: 0.5}"]
+
+    def attacks(second: str) -> str:
+        both = "{kind: silent, nodes: {ids: [1, 2]}}", f"{{kind: silent, nodes: {second}}}"
+        return minimal + f"adversaries: [{', '.join(both)}]\n"
+
+    loaded(attacks("{ids: [3]}"), overrides)
+    (error,) = errors_of(attacks("{ids: [2]}"), overrides)
+    assert "validator 2 is in two minds" in error
+    (error,) = errors_of(attacks("{by_stake: 1}"), overrides)
+    assert "a validator may be in two minds" in error

@@ -218,6 +218,10 @@ class Board:
         self._rules.observe(now_ns, {**self._sums, **self._gauges})
         self._gauges.clear()
 
+    def critical(self) -> list[tuple[str, str]]:
+        """Return (rule, series) of the critical alerts that fire now."""
+        return self._rules.firing("critical")
+
     def finish(self) -> None:
         """Write the alerts that still fire."""
         self._rules.finish()

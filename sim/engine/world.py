@@ -131,6 +131,7 @@ class World:
         self._forget_states()
         if self.office is not None:
             self.office.close_second(now_ns)
+            self.office.alerted([] if self.alerts is None else self.alerts.critical())
 
     def _chains(self) -> list[Chain]:
         """Return the chains of all validators by identity; none where they run a baseline."""

@@ -147,6 +147,7 @@ class Office:
         )
         self._saved = 0
         self._refused = 0
+        self._alerts: dict[tuple[str, str], None] = {}
 
     # Making
 
@@ -307,6 +308,13 @@ class Office:
         if news:
             cause = "erasure_evasion" if kind == "orphan_rows" else "tampering"
             self.incidents.alarm(cause, what if kind == "orphan_rows" else "audit_log")
+
+    def alerted(self, firing: Sequence[tuple[str, str]]) -> None:
+        """Hear which critical alerts fire at the end of a second; each new one is an incident."""
+        for rule, series in firing:
+            if (rule, series) not in self._alerts:
+                self.incidents.alarm("alert", f"{rule}/{series}" if series else rule)
+        self._alerts = dict.fromkeys(firing)
 
     def _inspected(self) -> None:
         self.insiders.looks["log"] += 1

@@ -25,6 +25,7 @@ PLAYBOOKS: Mapping[str, tuple[str, ...]] = {
     "lock_out": ("notify", "close"),
     "log_failure": ("make_room", "notify", "close"),
     "breach": ("contain", "notify", "close"),
+    "alert": ("inspect", "notify", "close"),
 }
 """By cause: the steps in order."""
 _ROLES: Mapping[str, tuple[str, ...]] = {
@@ -32,6 +33,7 @@ _ROLES: Mapping[str, tuple[str, ...]] = {
     "slash": ("security_officer",),
     "rotate_key": ("operator",),
     "make_room": ("records_officer",),
+    "inspect": ("operator",),
     "notify": ("security_officer", "data_officer"),
     "close": ("security_officer",),
 }
@@ -109,7 +111,7 @@ class Incidents:
             return "", "unstaffed"
         incident = ("Incident", f"incident/{number}")
         node = int(who) if who.isdecimal() else self._validator
-        if step in ("slash", "rotate_key"):
+        if step in ("slash", "rotate_key", "inspect"):
             decided = self._staff.on_validator(actor, step, node, approved=True)
         elif step == "make_room":
             # Where nothing can be recorded, room comes first: nobody could permit it else.

@@ -40,7 +40,9 @@ def route(
     """
     c = B.constants[0]
     c.lookups += 1
-    c.aimed = is_aimed(B, key)
+    c.aimed = 0
+    if len(B.aims) > 0:
+        c.aimed = is_aimed(B, key)
     goal = WORLD
     if c.inner != WORLD and home_region == np.int64(B.node[source].region):
         goal = REGION

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sim.world.kernels import compiled, inlined, mix64, passed, scaled64
+from sim.world.routing.nodes import PLANTED_DRAW
 from sim.world.routing.parameters import PPM
 
 _ZERO, _ONE, _32, _LOW = np.uint64(0), np.uint64(1), np.uint64(32), np.uint64(0xFFFFFFFF)
@@ -58,7 +59,7 @@ def colluders(B: Any, key: Any, want: int) -> int:
         bits -= 1
 
 
-@inlined
+@passed
 def is_aimed(B: Any, key: Any) -> bool:
     """Say whether a key is aimed at."""
     low, high = 0, len(B.aims)
@@ -72,15 +73,17 @@ def is_aimed(B: Any, key: Any) -> bool:
 
 
 @passed
-def plant(B: Any, begun: Any, count: int, first: int, end: int) -> None:
-    """Replace some of the contacts in `found` by planted nodes of the same range, if it has any.
+def plant(B: Any, x: int, code: int, count: int, first: int, end: int) -> None:
+    """Replace some of the contacts of x in `found` by planted nodes of their range, if it has any.
 
-    Keyed by contact. One planted node may stand for several: it lies about its ids too.
+    `code`: of the bucket's draws. Keyed by contact. One planted node may stand for several: it lies
+    about its ids too.
     """
     low = planted_bound(B.planted, first)
     room = planted_bound(B.planted, end) - low
     if room == 0:
         return
+    begun = mix64(B.draw[PLANTED_DRAW], B.node[x].ident, code)
     for i in range(count):
         bits = mix64(begun, B.ids[B.found[i]], 0)
         if scaled64(bits, PPM) < B.constants[0].planted_ppm:

@@ -30,7 +30,6 @@ from sim.world.routing.nodes import (
     BUCKETS,
     CONTACT_DRAW,
     CONTACTS,
-    PLANTED_DRAW,
     REFRESH_DRAW,
     SHORT,
     STALE,
@@ -158,12 +157,12 @@ def contacts(B: Any, x: int, kind: int, bucket: int, first: int, end: int, table
     c = B.constants[0]
     size = end - first
     count = 0
-    code = (table[0] << PERIOD_SHIFT) | bucket | (kind << KIND_SHIFT)
     if size <= c.k:
         for position in range(first, end):
             B.found[count] = position
             count += alive(B, position, table)
     else:
+        code = (table[0] << PERIOD_SHIFT) | bucket | (kind << KIND_SHIFT)
         begun = mix64(B.draw[CONTACT_DRAW], B.node[x].ident, code)
         near = c.proximity != 0 and kind == 0 and c.regions > 1
         draws = 2 * c.k if near else c.k
@@ -174,7 +173,8 @@ def contacts(B: Any, x: int, kind: int, bucket: int, first: int, end: int, table
         if near:
             count = prefer_own_region(B, x, count)
     if c.planted_ppm > 0:
-        plant(B, mix64(B.draw[PLANTED_DRAW], B.node[x].ident, code), count, first, end)
+        code = (table[0] << PERIOD_SHIFT) | bucket | (kind << KIND_SHIFT)
+        plant(B, x, code, count, first, end)
     B.tally[BUCKETS] += 1
     B.tally[CONTACTS] += count
     B.tally[SHORT] += np.int64(count < min(c.k, size))

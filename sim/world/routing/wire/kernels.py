@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.world.kernels import inlined, jittered64, mix64
+from sim.world.kernels import inlined, jittered64, mix64, passed
 from sim.world.routing.nodes import HOP_DRAW
 from sim.world.routing.parameters import AIMED, DROP, HONEST
 
@@ -19,7 +19,7 @@ ATTEMPT_SHIFT, PATH_SHIFT = 20, 16
 PATHS_A_LOOKUP = 8
 
 
-@inlined
+@passed
 def malice_of(B: Any, node: int) -> Any:
     """Return what a node does with the question of the running lookup."""
     malice = np.int64(B.node[node].malice)
@@ -28,7 +28,7 @@ def malice_of(B: Any, node: int) -> Any:
     return malice
 
 
-@inlined
+@passed
 def reaches(B: Any, a: int, b: int) -> bool:
     """Say whether a question of node a, and the answer to it, pass between the hosts of both."""
     if B.constants[0].cuts == 0:
@@ -37,10 +37,19 @@ def reaches(B: Any, a: int, b: int) -> bool:
     return B.cut[x, y] == 0 and B.cut[y, x] == 0
 
 
+@passed
+def answers_all_the_same(B: Any, asker: int, node: int) -> bool:
+    """Say whether a node answers an asker although something is wrong with it or with links."""
+    return B.node[node].up == 1 and malice_of(B, node) != DROP and reaches(B, asker, node)
+
+
 @inlined
 def answers(B: Any, asker: int, node: int) -> bool:
-    """Say whether a node answers an asker at all."""
-    return B.node[node].up == 1 and malice_of(B, node) != DROP and reaches(B, asker, node)
+    """Say whether a node answers an asker at all. What is rare is not inlined: hops are many."""
+    row = B.node[node]
+    if row.up == 1 and row.malice == HONEST and B.constants[0].cuts == 0:
+        return True
+    return bool(answers_all_the_same(B, asker, node))
 
 
 @inlined

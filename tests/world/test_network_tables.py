@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sim.world.chance import Chance, interpolate, mix, mix_array
 from sim.world.network import jitter, regions
-from sim.world.network.tables import NetworkTables, PathOverride, build_tables
+from sim.world.network.tables import NetworkTables, PathOverride, build_tables, uniform_tables
 
 MATRIX_REGIONS = tuple(
     dict.fromkeys(a for a, _ in regions._matrix())  # the 16 regions of the table, in file order
@@ -295,3 +295,33 @@ def test_draws_do_not_depend_on_other_pairs() -> None:
     for message in range(50):
         bits = mix(KEY, message)
         assert few.delay_ns(0, 2, bits) == many.delay_ns(0, 2, bits)
+
+
+def test_the_committed_normal_is_the_standard_one() -> None:
+    table = list(jitter.shape_table("normal"))
+    assert table == jitter.regenerate_normal()
+    assert table == sorted(table)
+    assert [-value for value in reversed(table)] == table
+
+
+@pytest.mark.parametrize("deviation_ns", [0, 1_000_000])
+def test_delays_without_geography_are_normal_or_constant(deviation_ns: int) -> None:
+    mean_ns, draws = 10_000_000, 200_000
+    tables = uniform_tables(("a", "b"), delay_ns=mean_ns, deviation_ns=deviation_ns)
+    bits = np.random.default_rng(3).integers(0, 1 << 64, draws, dtype=np.uint64)
+    found = tables.delay_array(np.zeros(draws, np.int64), np.arange(draws) % 2, bits)
+    assert found[:50].tolist() == [
+        tables.delay_ns(0, i % 2, int(b)) for i, b in enumerate(bits[:50])
+    ]
+    error = max(deviation_ns, 1) / draws**0.5
+    assert abs(found.mean() - mean_ns) < 4.5 * error
+    assert abs(found.std() - deviation_ns) < 4.5 * error
+    if deviation_ns:
+        below = float((found < mean_ns - deviation_ns).mean())
+        assert abs(below - 0.158655) < 4.5 * (0.158655 * 0.841345 / draws) ** 0.5
+        assert found.min() > mean_ns // 2
+
+
+def test_normal_delays_that_could_be_negative_are_refused() -> None:
+    with pytest.raises(ValueError, match="draws below 1 ns"):
+        uniform_tables(("a",), delay_ns=1_000, deviation_ns=300)

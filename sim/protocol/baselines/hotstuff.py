@@ -105,7 +105,9 @@ class HotStuff(Baseline):
         parent = self.blocks.get(self.high_qc.block)
         if parent is None:
             return
-        due_ns = self._seen_ns.get(parent.id, self.now_ns) + self.parameters.min_block_interval_ns
+        # Genesis, and what was final before, has been here for long enough.
+        interval_ns = self.parameters.min_block_interval_ns
+        due_ns = self._seen_ns.get(parent.id, self.now_ns - interval_ns) + interval_ns
         if due_ns > self.now_ns:
             out.append(SetTimer((0, self.view, "propose"), due_ns - self.now_ns))
             return

@@ -22,6 +22,7 @@ from sim.protocol.messages import Proposal
 from sim.protocol.types import Block
 from sim.record.histogram import bucket_edges
 from sim.record.recorder import Sink
+from sim.scenario.agents import EntryGateway
 from sim.scenario.alerts import rules_in_force
 from sim.scenario.model import Scenario
 from sim.world.agents.kinds import KINDS, REASONS, STATIONS
@@ -469,5 +470,8 @@ def _servers(scenario: Scenario) -> dict[tuple[str, str], int]:
     if scenario.agents is not None:
         found["ingress", "agents"] = scenario.agents.ingress.servers
         found["egress", "agents"] = scenario.agents.egress.servers
+        hop = scenario.agents.next_hop
+        found["relay", "agents"] = hop.servers if isinstance(hop, EntryGateway) else 1
+        found["relay_uplink", "agents"] = found["relay_downlink", "agents"] = 1
         found["shard", "agents"] = scenario.agents.directory.servers
     return found

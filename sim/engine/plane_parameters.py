@@ -18,7 +18,7 @@ from sim.scenario.directory import (
     RegistrationLimits,
     RouterNodes,
 )
-from sim.scenario.model import Scenario
+from sim.scenario.model import Network, Scenario
 from sim.scenario.protocols import Constant, Normal
 from sim.scenario.recording import Record
 from sim.scenario.rules_directory import DEFAULT_ALPHA
@@ -91,8 +91,7 @@ def plane_parameters(
         by_region[tables.index(region)] += amount
     gateways = _gateways(scenario, agents, census)
     network = scenario.network
-    lane = network.bandwidth_bits_per_s * (PPM - network.consensus_share_ppm) // PPM
-    spread = lane * network.dissemination_share_ppm // PPM
+    straight, spread, relay = _lanes(network, agents.next_hop)
     retries = agents.retries
     return plane.PlaneParameters(
         placement=tuple(by_region),
@@ -110,8 +109,10 @@ def plane_parameters(
         ),
         ingress=_station(agents.ingress),
         egress=_station(agents.egress),
-        uplink=plane.Link(bits_per_s=lane - spread),
-        downlink=plane.Link(bits_per_s=lane - spread),
+        uplink=plane.Link(bits_per_s=straight),
+        downlink=plane.Link(bits_per_s=straight),
+        relay=relay,
+        count_batches=scenario.record.batches,
         directory=_directory(agents.directory, gateways, census),
         batch=_batch(agents.batch),
         dissemination=plane.Dissemination(
@@ -170,7 +171,21 @@ def _sample_ppm(record: Record) -> int:
     return record.sample_ppm if exact else 0
 
 
-def _station(station: asked.Station | Directory) -> plane.Station:
+def _lanes(
+    network: Network, hop: asked.Direct | asked.EntryGateway
+) -> tuple[int, int, plane.Relay | None]:
+    """Split the agents' part of a link: rates of messages and of transaction batches, relays."""
+    lane = network.bandwidth_bits_per_s * (PPM - network.consensus_share_ppm) // PPM
+    spread = lane * network.dissemination_share_ppm // PPM
+    if isinstance(hop, asked.Direct):
+        return lane - spread, spread, None
+    onward = max(1, (lane - spread) * hop.link_share_ppm // PPM)
+    link = plane.Link(bits_per_s=onward)
+    relay = plane.Relay(station=_station(hop), uplink=link, downlink=link)
+    return lane - spread - onward, spread, relay
+
+
+def _station(station: asked.Station | asked.EntryGateway | Directory) -> plane.Station:
     return plane.Station(
         servers=station.servers,
         work_ns=station.service_ns,

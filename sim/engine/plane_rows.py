@@ -6,7 +6,7 @@ import numpy as np
 
 from sim.record.recorder import Sink
 from sim.world.agents.kinds import DELIVERED, KINDS, QUESTIONS, REASONS, STATIONS
-from sim.world.agents.tables import LOOKUPS, OUTCOMES, REGISTRY, Drained
+from sim.world.agents.tables import BATCHES, LOOKUPS, OUTCOMES, REGISTRY, Drained
 from sim.world.chance import I64
 
 VOCABULARIES = {"kind": KINDS, "question": QUESTIONS, "reason": ("", *REASONS), "station": STATIONS}
@@ -90,6 +90,18 @@ def _directory(rows: Drained, recorder: Sink) -> None:
         )
     if len(registry["second"]):
         recorder.append("registry", {name: registry[name] for name in REGISTRY})
+    _batches(rows.batches, recorder)
+
+
+def _batches(batches: dict[str, I64], recorder: Sink) -> None:
+    """Append what gateways sent one another, where it is counted."""
+    if len(batches["second"]):
+        regions = {
+            "source_region": batches["source"],
+            "destination_region": batches["target"],
+        }
+        columns = {name: batches[name] for name in BATCHES if name not in ("source", "target")}
+        recorder.append("batches", columns | regions)
 
 
 def _samples(samples: dict[str, I64], recorder: Sink) -> None:

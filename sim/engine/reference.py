@@ -12,7 +12,7 @@ from typing import Any
 
 import simpy
 
-from sim.engine.reference_lanes import DOWN, UP, MeterReference
+from sim.engine.reference_lanes import MeterReference
 from sim.engine.reference_parts import (
     Cache,
     Clock,
@@ -22,12 +22,25 @@ from sim.engine.reference_parts import (
     Lost,
     Message,
     Query,
-    Station,
     at_priority,
 )
 from sim.engine.reference_payload import PayloadReference
 from sim.engine.reference_registry import RegistryReference
 from sim.engine.reference_sessions import SessionsReference
+from sim.engine.reference_stations import (
+    BATCH,
+    BATCH_TIMER,
+    CACHE,
+    COPIES,
+    DESK,
+    FAULTS,
+    PAYLOAD,
+    PAYLOAD_TIMER,
+    REBATCH,
+    REBATCH_TIMER,
+    STORE,
+    StationsReference,
+)
 from sim.engine.reference_transit import TransitReference
 from sim.protocol.types import PayloadRef
 from sim.world.agents import draws, kinds
@@ -59,12 +72,6 @@ from sim.world.agents.workload import Workload
 from sim.world.chance import Chance, mix
 from sim.world.network.tables import NetworkTables
 
-# Order inside an instant; SimPy's own events have 0 (urgent) and 1 (normal).
-RETURNS, INGRESS, DESK, CACHE, SHARD, BATCH, BATCH_TIMER, UPLINK, DOWNLINK, EGRESS, STORE = range(
-    10, 21
-)
-PAYLOAD, PAYLOAD_TIMER, COPIES, FAULTS = range(21, 25)
-
 Steps = Generator[simpy.Event, Any, None]
 
 
@@ -85,43 +92,20 @@ class Reference:
         self.traffic: dict[int, Traffic] = {t.kind: t for t in parameters.traffic}
         self.down = [False for _ in nodes]
         self.meter = MeterReference(len(nodes)) if parameters.metered else None
-        station = self._station
-        self.ingress = [station(n, 0, INGRESS, parameters.ingress.servers) for n in nodes]
-        self.shard = [station(n, 1, SHARD, parameters.directory.station.servers) for n in nodes]
-        self.uplink = [station(n, 2, UPLINK, 1) for n in nodes]
-        self.downlink = [station(n, 3, DOWNLINK, 1) for n in nodes]
-        self.egress = [station(n, 4, EGRESS, parameters.egress.servers) for n in nodes]
-        for node in nodes:
-            self.uplink[node].meter = self.downlink[node].meter = self.meter
-            self.uplink[node].way, self.downlink[node].way = UP, DOWN
-        for one in self.ingress:
+        self.stations = StationsReference(self.env, self.ledgers, parameters, self.down, self.meter)
+        for one in self.stations.ingress:
             one.admit = self._admit
         self.credit_ns = [0 for _ in nodes]
         self.caches = [Cache(self.env, CACHE, self._resolve_instant) for _ in nodes]
         self.storing: list[tuple[Message, int, simpy.Event]] = []
         self.stored: dict[int, list[tuple[Message, int, int, simpy.Event]]] = {}
         self.registry = RegistryReference(self, DESK)
-        self.transit = TransitReference(self, (BATCH, BATCH_TIMER))
+        self.transit = TransitReference(self, (BATCH, BATCH_TIMER), second=False)
+        self.onward = TransitReference(self, (REBATCH, REBATCH_TIMER), second=True)
         self.payload = PayloadReference(self, (PAYLOAD, PAYLOAD_TIMER, COPIES))
         self.next_cell = 0
         self.sessions = SessionsReference(self)
         self._start_loops()
-
-    def _station(self, node: int, place: int, priority: int, servers: int) -> Station:
-        p = self.p
-        limits = (p.ingress.queue, p.directory.station.queue, p.uplink.queue, p.downlink.queue)
-        full = (kinds.INGRESS_FULL, kinds.LOOKUP_FAILED, kinds.UPLINK_FULL, kinds.DOWNLINK_FULL)
-        return Station(
-            self.env,
-            self.ledgers,
-            place=place,
-            node=node,
-            priority=priority,
-            servers=servers,
-            limit=(*limits, p.egress.queue)[place],
-            full=(*full, kinds.EGRESS_FULL)[place],
-            down=self.down,
-        )
 
     # -- the engine's calls -------------------------------------------------------------------
 
@@ -149,17 +133,10 @@ class Reference:
             case NodeUp(node):
                 self.down[node] = False
             case Throttle():
-                for place in (self.ingress, self.shard, self.egress):
-                    place[change.node].factor_ppm = change.service_ppm
-                for place in (self.uplink, self.downlink):
-                    station = place[change.node]
-                    station.factor_ppm = station.reserved_ppm = change.links_ppm
+                self.stations.throttle(change.node, change.service_ppm, change.links_ppm)
                 self.payload.throttle(change.node, change.service_ppm, change.links_ppm)
             case LinkRates():
-                for node, ppm in enumerate(change.uplink_ppm):
-                    self.uplink[node].factor_ppm = ppm
-                for node, ppm in enumerate(change.downlink_ppm):
-                    self.downlink[node].factor_ppm = ppm
+                self.stations.set_rates(change.uplink_ppm, change.downlink_ppm)
                 self.payload.set_rates(change.uplink_ppm, change.downlink_ppm)
             case LinkChange():
                 self.links.change(change)
@@ -293,7 +270,7 @@ class Reference:
         second = self.people.secondary if m.attempt % 2 else self.people.home
         gateway = int(second[m.source])
         yield from self._access(m, draws.ACCESS_LOSS_DRAW, draws.ACCESS_DELAY, m.source)
-        yield self.ingress[gateway].serve(Job(m.ident, m.attempt, self._work(m), m))
+        yield self.stations.ingress[gateway].serve(Job(m.ident, m.attempt, self._work(m), m))
         if self.registry.watched:
             yield self.registry.pass_desk(m, gateway)
         if m.kind == TRANSACTION:
@@ -306,13 +283,18 @@ class Reference:
                 if host == gateway:
                     # A stale answer: this very gateway was the agent's, and knows that it moved.
                     raise Lost(kinds.MOVED)
-                yield self.transit.join(m, gateway, host)
+                hop = self.transit.next_hop(gateway, host, m.attempt)
+                yield self.transit.join(m, gateway, hop)
+                if hop != host:
+                    self.ledgers.note("relayed")
+                    yield self.stations.relay[hop].serve(self._relay_job(m))
+                    yield self.onward.join(m, hop, host)
             elif not self._registered(m.target):
                 raise Lost(kinds.UNKNOWN_TARGET)
             yield from self._deliver(m, host)
         else:
             yield from self._locate(gateway, m)
-            yield self.egress[gateway].serve(self._egress_job(m))
+            yield self.stations.egress[gateway].serve(self._egress_job(m))
             if not self.online(m.source):
                 raise Lost(kinds.REQUESTER_OFFLINE)
             yield from self._access(m, draws.LAST_LOSS, draws.LAST_DELAY, m.source)
@@ -320,7 +302,7 @@ class Reference:
 
     def _deliver(self, m: Message, host: int) -> Steps:
         while True:
-            yield self.egress[host].serve(self._egress_job(m))
+            yield self.stations.egress[host].serve(self._egress_job(m))
             serving = (int(self.people.home[m.target]), int(self.people.secondary[m.target]))
             if self.p.directory.re_home and host not in serving:
                 raise Lost(kinds.MOVED)
@@ -345,6 +327,11 @@ class Reference:
     def _egress_job(self, m: Message) -> Job:
         work = self.p.egress.work_ns + self.p.egress.per_kib_ns * m.size // 1024
         return Job(m.ident, m.attempt, work, m)
+
+    def _relay_job(self, m: Message) -> Job:
+        assert self.p.relay is not None
+        station = self.p.relay.station
+        return Job(m.ident, m.attempt, station.work_ns + station.per_kib_ns * m.size // 1024, m)
 
     def wire_bytes(self, m: Message) -> int:
         """Bytes of a message inside a batch: signatures do not compress."""
@@ -442,9 +429,9 @@ class Reference:
         self.down[node] = True
         if self.meter is not None:
             self.meter.crash(node, self.env.now)
-        for place in (self.ingress, self.shard, self.uplink, self.downlink, self.egress):
-            place[node].crash()
+        self.stations.crash(node)
         self.caches[node].crash()
         self.transit.crash(node)
+        self.onward.crash(node)
         self.payload.crash(node)
         self.registry.crash(node)

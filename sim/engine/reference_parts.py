@@ -21,6 +21,7 @@ from sim.world.agents.draws import below, jittered, scaled
 from sim.world.agents.kinds import DELIVERED, GATEWAY_DOWN, NEVER, PPB, PPM, SECOND_NS
 from sim.world.agents.parameters import PlaneParameters
 from sim.world.agents.tables import (
+    BATCHES,
     DELIVERED_OUTCOME,
     DROPPED,
     LATENCY,
@@ -200,6 +201,7 @@ class Station:
         """Lose what waits and what is in service."""
         if self.waiting:
             self.ledgers.note("crash_with_queue")
+            self.ledgers.note(f"crash_with_queue_at_{kinds.STATIONS[self.place]}")
         for job in [*self.serving, *self.waiting]:
             self.ledgers.station(self, dropped=1)
             job.done.fail(Lost(kinds.CRASH))
@@ -331,6 +333,7 @@ class Ledgers:
     lookups: dict[tuple[int, ...], list[int]] = field(default_factory=dict)
     answers: Counter[tuple[int, ...]] = field(default_factory=Counter)
     events: dict[tuple[int, int, int], list[int]] = field(default_factory=dict)
+    batches: dict[tuple[int, int, int, int], list[int]] = field(default_factory=dict)
 
     def note(self, what: str) -> None:
         """Count something that a test wants to have seen."""
@@ -358,6 +361,16 @@ class Ledgers:
         if scaled(mix(self.sample_key, m.ident), PPM) < self.parameters.sample_ppm:
             row = (m.ident, m.kind, m.source, m.target, m.source_region, m.target_region)
             self.samples.append((*row, m.created_ns, now_ns, outcome, m.attempt + 1, m.size))
+
+    def batch(self, batch: OpenBatch, now_ns: int, second: bool, ends: tuple[int, int]) -> None:
+        """Count a batch that its uplink has sent, where batches are counted."""
+        if not self.parameters.count_batches:
+            return
+        source, target = (self.parameters.node_region[node] for node in ends)
+        row = self.batches.setdefault((second_of(now_ns), int(second), source, target), [0, 0, 0])
+        row[0] += 1
+        row[1] += len(batch.members)
+        row[2] += batch.size_bytes
 
     def station(
         self,
@@ -430,12 +443,15 @@ class Ledgers:
         buckets = sorted(place for place in self.latency if due(place[0]))
         latency = [(*place, self.latency.pop(place)) for place in buckets]
         met = sorted(place for place in self.stations if due(place[0]))
-        stations = [(*place, *self.stations.pop(place)) for place in met]
+        loads = [(place, self.stations.pop(place)) for place in met]
+        # Where somebody came first in line and nothing else happened there is nothing to tell.
+        stations = [(*place, *load) for place, load in loads if any(load)]
         samples = sorted(row for row in self.samples if due(second_of(row[7])))
         self.samples = [row for row in self.samples if not due(second_of(row[7]))]
         asked = [(*p, *self.lookups.pop(p)) for p in sorted(self.lookups) if due(p[0])]
         answers = [(*p, self.answers.pop(p)) for p in sorted(self.answers) if due(p[0])]
         events = [(*p, *self.events.pop(p)) for p in sorted(self.events) if due(p[0])]
+        sent = [(*p, *self.batches.pop(p)) for p in sorted(self.batches) if due(p[0])]
         return Drained(
             _columns(TRAFFIC, traffic),
             _columns(LATENCY, latency),
@@ -444,6 +460,7 @@ class Ledgers:
             _columns(LOOKUPS, asked),
             _columns(LOOKUP_LATENCY, answers),
             _columns(REGISTRY, events),
+            _columns(BATCHES, sent),
         )
 
 

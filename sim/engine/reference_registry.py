@@ -157,7 +157,7 @@ class RegistryReference:
             else:
                 yield from self.dht.find(query, gateway)
             host = query.host
-            yield plane.shard[host].serve(Job(ident, attempt, self._work_ns(), query))
+            yield plane.stations.shard[host].serve(Job(ident, attempt, self._work_ns(), query))
             yield from self._act(query, host)
             back_ns = 0
             if host != gateway:

@@ -101,6 +101,36 @@ def _share(
     return measure
 
 
+_ACROSS = pl.col("source_region") != pl.col("destination_region")
+
+
+def _sent(column: str, *conditions: pl.Expr) -> Callable[[Tables], int | None]:
+    """Return how to sum a column of the batches; None where none were counted."""
+    total = _total("batches", column, *conditions)
+    return lambda tables: total(tables) if _rows("batches")(tables) else None
+
+
+BATCH_METRICS: tuple[Metric, ...] = (
+    Metric(
+        "batches_sent",
+        "count",
+        "batches of messages between gateways; with `record.batches`",
+        _sent("batches"),
+    ),
+    Metric(
+        "batches_across",
+        "count",
+        "those between two regions",
+        _sent("batches", _ACROSS),
+    ),
+    Metric(
+        "batches_across_bytes",
+        "bytes",
+        "their bytes on the wire",
+        _sent("bytes", _ACROSS),
+    ),
+)
+
 DIRECTORY_METRICS: tuple[Metric, ...] = (
     Metric(
         "lookups",
@@ -358,6 +388,7 @@ METRICS: tuple[Metric, ...] = (
         "lookup by id asked to answered, 99 %",
         _latency("lookup_id", _P99),
     ),
+    *BATCH_METRICS,
     *DIRECTORY_METRICS,
     *COMPLIANCE_METRICS,
     Metric("violations", "count", "kinds of broken invariants", _rows("violations")),

@@ -339,6 +339,21 @@ TABLES: tuple[Table, ...] = (
         span=("sent_ns", "ended_ns"),
     ),
     Table(
+        "batches",
+        "Batches of messages between gateways by second and region pair; with `record.batches`.",
+        "rounds",
+        (
+            _SECOND,
+            _int("leg", "0, or 1: sent on inside the region from where the messages entered it"),
+            _label("source_region", "region of the gateway that sent it", "region"),
+            _label("destination_region", "region of the gateway that it was sent to", "region"),
+            _sum("batches", "how many"),
+            _sum("messages", "messages in them"),
+            _sum("bytes", "their bytes on the wire, signatures whole, the rest compressed"),
+        ),
+        optional=True,
+    ),
+    Table(
         "lookups",
         "Questions to the agents' directory by second, question, region pair and outcome.",
         "rounds",

@@ -336,6 +336,39 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Direct:
+    """Straight to the gateway of the receiver."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["direct"] = "direct"
+    """Told apart by this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryGateway:
+    """What goes to another region enters it at one of its gateways (for each gateway outside, one
+    drawn by key), which unpacks it and sends it on in batches inside the region."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["entry_gateway"]
+    """Told apart by this."""
+    servers: Annotated[int, Count(1, 1_024)] = 4
+    """Workers a gateway that do nothing else than unpack and sort."""
+    service_ns: Annotated[int, duration("1 ns", "10 s")] = 5_000
+    """Time that a worker takes for one message (assumption: a quarter of ingress, for neither
+    sender nor admission is looked at)."""
+    service_per_kib_ns: Annotated[int, duration("0 s", "1 s")] = 0
+    """Further time for each KiB of its length."""
+    queue: Annotated[int, Count(1, 10_000_000)] = 50_000
+    """Messages that may wait; more are refused, with that reason."""
+    link_share_ppm: Annotated[int, share("1 %", "90 %")] = 250_000
+    """Share of the messages' part of each link that is kept for what is sent on."""
+
+
+NextHop: TypeAlias = Annotated[Direct | EntryGateway, ByKind()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compression:
     """Length after compression as a share of the length before; signatures do not compress."""
 
@@ -406,6 +439,8 @@ class Agents:
     """Locations."""
     batch: Batch = Batch()
     """Messages from gateway to gateway."""
+    next_hop: NextHop = Direct()
+    """Where those batches go."""
     transaction_batch: Batch = Batch(count=2_000, size_bytes=1_048_576, age_ns=250_000_000)
     """Transactions from a gateway to all validators."""
     transaction_fanout: Annotated[int, Count(2, 1_000)] | None = None

@@ -73,6 +73,8 @@ COUNT_METRICS: tuple[str, ...] = (
     "level_downs",
     "level_max",
     "level_last",
+    "batches_sent",
+    "batches_across",
     "lookups",
     "lookup_crossings",
     "lookup_timeouts",
@@ -86,7 +88,12 @@ COUNT_METRICS: tuple[str, ...] = (
 )
 """Plain counts over the run, as `sim.record.summary` names them."""
 
-SIZE_METRICS: tuple[str, ...] = ("consensus_bytes", "certificates_bytes", "records_moved_bytes")
+SIZE_METRICS: tuple[str, ...] = (
+    "consensus_bytes",
+    "certificates_bytes",
+    "records_moved_bytes",
+    "batches_across_bytes",
+)
 """Bytes over the run, as `sim.record.summary` names them."""
 
 DURATION_METRICS: tuple[str, ...] = (
@@ -115,7 +122,12 @@ SHARE_METRICS: tuple[str, ...] = (
 
 METRICS = COUNT_METRICS + SIZE_METRICS + DURATION_METRICS + SHARE_METRICS
 
+BATCH_METRICS: tuple[str, ...] = ("batches_sent", "batches_across", "batches_across_bytes")
+"""Metrics that only `record.batches` counts."""
+COUNTED_BY = "state `record: {batches: true}`"
+
 AGENT_METRICS: tuple[str, ...] = (
+    *BATCH_METRICS,
     *(
         name
         for name in METRICS

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeAlias
 
 from sim.scenario.base import STRICT
-from sim.scenario.fields import share
+from sim.scenario.fields import Flag, share
 from sim.scenario.occurrence import Instant
 
 Detail: TypeAlias = Literal["rounds", "blocks", "messages"]
@@ -38,6 +38,8 @@ class Record:
     sample_ppm: Annotated[int, share()] = 1_000
     """At detail `messages`, share of the agents' messages whose exact times are kept, chosen by a
     keyed hash."""
+    batches: Annotated[bool, Flag()] = False
+    """Count the batches that gateways send one another, by pair of regions."""
     window: RecordWindow | None = None
     """Keep more for a while; left out, the whole run is kept alike."""
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sim.scenario.agents import Bursts, Diurnal
+from sim.scenario.agents import Bursts, Diurnal, EntryGateway
 from sim.scenario.quantities import DURATION, RATE, SHARE
 from sim.scenario.rulebook import Finding, needs
+from sim.scenario.rules_directory import gateways_and_regions
 
 _WHOLE = 1_000_000
 
@@ -43,6 +44,30 @@ def _shards(agents: Any, validators: Any) -> Iterator[Finding]:
     if fanout is not None and fanout >= validators.count:
         message = f"{fanout} is not below the number of validators, {validators.count}"
         yield ("agents", "transaction_fanout"), message
+
+
+@needs("agents", "validators")
+def _next_hop(agents: Any, validators: Any) -> Iterator[Finding]:
+    if agents is None or not isinstance(agents.next_hop, EntryGateway):
+        return
+    where = ("agents", "next_hop")
+    gateways, regions = gateways_and_regions(agents, validators)
+    if regions < 2:
+        yield where, "all gateways are in one region, so nothing enters another: use `direct`"
+    elif gateways <= regions:
+        yield (
+            where,
+            f"{gateways} gateways in {regions} regions: a message enters a region at the only "
+            "gateway there, and is not sent on: use `direct`, or more gateways",
+        )
+    if agents.workload.messages is None:
+        yield where, "there are no messages: state `workload.messages`, or leave it out"
+
+
+@needs("agents", "record")
+def _batches(agents: Any, record: Any) -> Iterator[Finding]:
+    if record.batches and (agents is None or agents.workload.messages is None):
+        yield ("record", "batches"), "there are no messages between gateways: leave it out"
 
 
 @needs("agents")

@@ -10,8 +10,10 @@ from typing import Any
 
 from sim.scenario.checks import (
     AGENT_METRICS,
+    BATCH_METRICS,
     COMPLIANCE_COUNTS,
     COMPLIANCE_DURATIONS,
+    COUNTED_BY,
     Level,
     Liveness,
     Safety,
@@ -31,8 +33,8 @@ def _compliance_is_there(expect: Any, compliance: Any) -> Iterator[Finding]:
             yield path, f"`{metric}` needs a `compliance` section, and there is none"
 
 
-@needs("expect", "duration", "agents")
-def _can_be_met(expect: Any, duration: int, agents: Any) -> Iterator[Finding]:
+@needs("expect", "duration", "agents", "record")
+def _can_be_met(expect: Any, duration: int, agents: Any, record: Any) -> Iterator[Finding]:
     for index, check in enumerate(expect):
         path = ("expect", index)
         if isinstance(check, Level):
@@ -42,6 +44,8 @@ def _can_be_met(expect: Any, duration: int, agents: Any) -> Iterator[Finding]:
             yield from _liveness((*path, "liveness"), check, duration)
         elif not isinstance(check, Safety):
             yield from _bounds(path, check, agents)
+            if agents is not None and check.metric in BATCH_METRICS and not record.batches:
+                yield (*path, "metric"), f"`{check.metric}` is not counted: {COUNTED_BY}"
 
 
 def _liveness(path: tuple[str | int, ...], check: Liveness, duration: int) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from sim.scenario.base import STRICT
-from sim.scenario.checks import AGENT_METRICS, METRICS, measured_name
+from sim.scenario.checks import AGENT_METRICS, BATCH_METRICS, COUNTED_BY, METRICS, measured_name
 from sim.scenario.fields import Count, OneOf, share
 from sim.scenario.rulebook import Finding, needs
 
@@ -42,8 +42,8 @@ class Until:
         return measured_name(self.metric)
 
 
-@needs("until", "replicates", "agents")
-def _pilot(until: Until | None, replicates: int, agents: Any) -> Iterator[Finding]:
+@needs("until", "replicates", "agents", "record")
+def _pilot(until: Until | None, replicates: int, agents: Any, record: Any) -> Iterator[Finding]:
     if until is None:
         return
     if replicates < LEAST_PILOT:
@@ -58,3 +58,5 @@ def _pilot(until: Until | None, replicates: int, agents: Any) -> Iterator[Findin
         )
     if agents is None and until.metric in AGENT_METRICS:
         yield ("until", "metric"), f"`{until.metric}` needs agents, and there are none"
+    elif until.metric in BATCH_METRICS and not record.batches:
+        yield ("until", "metric"), f"`{until.metric}` is not counted: {COUNTED_BY}"

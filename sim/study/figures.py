@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from sim.record.histogram import bucket_edges
+from sim.scenario.agents import EntryGateway
 from sim.scenario.model import Scenario
 
 if TYPE_CHECKING:
@@ -369,6 +370,8 @@ def servers(scenario: Scenario) -> dict[tuple[str, str], int]:
         found["ingress", "agents"] = scenario.agents.ingress.servers
         found["egress", "agents"] = scenario.agents.egress.servers
         found["shard", "agents"] = scenario.agents.directory.servers
+        if isinstance(scenario.agents.next_hop, EntryGateway):
+            found["relay", "agents"] = scenario.agents.next_hop.servers
     return found
 
 

@@ -181,7 +181,7 @@ class Relief:
 
 def relief(scenario: Scenario, station: str, lane: str) -> Relief | None:
     """Double what a class of stations has; None where no setting of the scenario is that."""
-    if station in ("uplink", "downlink"):
+    if station in ("uplink", "downlink", "relay_uplink", "relay_downlink"):
         bits = scenario.network.bandwidth_bits_per_s
         network = replace(scenario.network, bandwidth_bits_per_s=2 * bits)
         text = BANDWIDTH.format
@@ -199,9 +199,9 @@ def relief(scenario: Scenario, station: str, lane: str) -> Relief | None:
         consensus = replace(scenario.consensus, **{name: 2 * count})
         larger = replace(scenario, consensus=consensus)
         return Relief(f"consensus.{name}", f"{count:,}", f"{2 * count:,}", larger)
-    if scenario.agents is None or station not in ("ingress", "egress", "shard"):
+    if scenario.agents is None or station not in ("ingress", "egress", "shard", "relay"):
         return None
-    part = "directory" if station == "shard" else station
+    part = {"shard": "directory", "relay": "next_hop"}.get(station, station)
     held = getattr(scenario.agents, part)
     doubled = replace(held, servers=2 * held.servers)
     agents = replace(scenario.agents, **{part: doubled})

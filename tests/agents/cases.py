@@ -141,7 +141,18 @@ def planes(draw: DrawFn) -> p.PlaneParameters:
         admission_burst=pick(draw, 3, 1_000),
         capabilities=pick(draw, 1, 9),
         metered=pick(draw, False, True),
+        count_batches=True,
+        relay=_relay(draw, scale),
     )
+
+
+def _relay(draw: DrawFn, scale: int) -> p.Relay | None:
+    links = [
+        p.Link(bits_per_s=pick(draw, 2 * 10**5, 10**8), queue=pick(draw, 0, 1_000))
+        for _ in range(2)
+    ]
+    relay = p.Relay(station=_station(draw, scale), uplink=links[0], downlink=links[1])
+    return pick(draw, None, relay, relay)
 
 
 def _traffic(draw: DrawFn) -> tuple[p.Traffic, ...]:
@@ -318,6 +329,23 @@ def directories(busy: p.PlaneParameters) -> tuple[p.PlaneParameters, ...]:
     return copied, sure, routed
 
 
+def relayed() -> p.PlaneParameters:
+    """Two regions of three gateways whose relays are slow; some is sent on, some refused."""
+    return basic(
+        traffic=(replace(basic().traffic[0], arrivals=p.Poisson(rate_nhz=16 * 10**9)),),
+        node_region=(0, 0, 0, 1, 1, 1),
+        gateways=(0, 1, 2, 3, 4, 5),
+        directory=replace(basic().directory, timeout_ns=100 * MS),
+        relay=p.Relay(
+            station=p.Station(servers=1, work_ns=10 * MS, queue=6),
+            uplink=p.Link(bits_per_s=60_000, queue=9),
+            downlink=p.Link(bits_per_s=20_000, queue=9),
+        ),
+        metered=True,
+        count_batches=True,
+    )
+
+
 def fixed_cases() -> list[Case]:
     """Planes that overflow where random ones rarely do, each through the whole drill."""
     slow = basic(
@@ -351,7 +379,7 @@ def fixed_cases() -> list[Case]:
     found = []
     lent = replace(slow, metered=True, uplink=p.Link(bits_per_s=400_000, queue=50))
     attacked = [besieged(plane) for plane in directories(busy)]
-    planes = (basic(), slow, busy, narrow, *directories(busy), lent, *attacked)
+    planes = (basic(), slow, busy, narrow, *directories(busy), lent, *attacked, relayed())
     for seed, parameters in enumerate(planes):
         asks = [(t, t // 130 % 5) for t in range(90, 1_900, 130)]
         away = [(1_300, changes.NodeDown(0)), (1_610, changes.NodeUp(0))]

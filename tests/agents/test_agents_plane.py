@@ -20,7 +20,7 @@ from sim.world.agents.plane import AgentPlane, estimated_bytes
 from sim.world.agents.tables import Drained
 from sim.world.chance import Chance
 from tests.agents.bench_world import bench_network, bench_parameters, commit_all, measure
-from tests.agents.cases import MS, PPM, SECOND, basic, fixed_cases, network
+from tests.agents.cases import MS, PPM, SECOND, Case, basic, fixed_cases, network
 from tests.agents.scripts import rows, run_script
 
 
@@ -238,8 +238,12 @@ def test_interpreted_kernels_answer_as_compiled_ones() -> None:
 
 
 def drilled_digest() -> str:
-    """Digest of what a busy plane says of half a second with a crash and a throttle."""
-    case = fixed_cases()[2]
+    """Digest of what a busy plane and one with relays say of half a second of trouble."""
+    return "".join(drilled(fixed_cases()[place]) for place in (2, -1))
+
+
+def drilled(case: Case) -> str:
+    """Run half a second with a crash and a throttle."""
     first, last = case.parameters.gateways[0], case.parameters.gateways[-1]
     script = (
         (120 * MS, changes.Throttle(node=last, service_ppm=3 * PPM)),

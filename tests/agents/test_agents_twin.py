@@ -59,6 +59,12 @@ MUST_OCCUR = (
     "forgotten",
     "copied_anew",
     "lied",
+    "relayed",
+    "relay_full",
+    "entered_elsewhere",
+    "crash_with_queue_at_relay",
+    "crash_with_queue_at_relay_uplink",
+    "crash_with_queue_at_relay_downlink",
 )
 """Counted by the reference over all cases."""
 

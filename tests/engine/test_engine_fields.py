@@ -228,6 +228,16 @@ def with_agents() -> list[dict[str, Any]]:
             },
         },
         {"duration": "1 s", "agents": AGENTS},
+        {
+            "duration": "1 s",
+            "record": {"batches": True},
+            "validators": {"count": 4, "placement": {WEST: 2, EAST: 2}},
+            "agents": {
+                **AGENTS,
+                "placement": {WEST: "50 %", EAST: "50 %"},
+                "next_hop": {"kind": "entry_gateway"},
+            },
+        },
         *with_directories(),
         *agent_effects.one_of_each(),
     ]

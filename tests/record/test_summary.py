@@ -15,7 +15,7 @@ from sim.record.recorder import Recorder
 from sim.record.runs import ReplicateResult, Run, RunWriter, open_run
 from sim.record.summary import METRICS, epoch_levels, metrics_of
 from sim.record.tables import BY_NAME
-from sim.scenario.checks import COUNT_METRICS, DURATION_METRICS
+from sim.scenario.checks import BATCH_METRICS, COUNT_METRICS, DURATION_METRICS
 
 DEFAULTS = {"int": 0, "uint": 0, "id": "0" * 64, "label": ""}
 
@@ -104,6 +104,9 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
         "lookup_latency",
         {"kind": "lookup_id", "destination_region": "far", "bucket": 12, "count": 1},
     ),
+    ("batches", {"batches": 4, "messages": 9, "bytes": 70}),
+    ("batches", {"destination_region": "far", "batches": 3, "messages": 5, "bytes": 60}),
+    ("batches", {"leg": 1, "destination_region": "far", "batches": 1, "messages": 2, "bytes": 6}),
     ("registry", {"event": "read", "count": 8}),
     ("registry", {"event": "write", "count": 5}),
     ("registry", {"event": "stale", "count": 2}),
@@ -146,6 +149,9 @@ EXPECTED = {
     "delivery_latency_p50_ns": 31,
     "delivery_latency_p99_ns": 31,
     "lookup_latency_p99_ns": 22,
+    "batches_sent": 8,
+    "batches_across": 4,
+    "batches_across_bytes": 66,
     "lookups": 4,
     "lookup_crossings": 11,
     "lookup_timeouts": 6,
@@ -182,6 +188,7 @@ def test_nothing_measured_is_none_or_zero(tmp_path: Path) -> None:
     metrics = metrics_of(small_run(tmp_path, []).table)
     without = {name for name, value in metrics.items() if value is None}
     assert without == {
+        *BATCH_METRICS,
         "lost_messages",
         "level_max",
         "level_last",

@@ -23,6 +23,7 @@ from sim.world.agents.state import (
     World,
 )
 from sim.world.agents.tables import (
+    BATCHES,
     BUCKETS,
     DELIVERED_OUTCOME,
     DROPPED,
@@ -66,7 +67,7 @@ class Ledger:
         if second < 0:
             return
         books = world.books
-        traffic, latency, stations, samples, lookups, answered, events = self._rows
+        traffic, latency, stations, samples, lookups, answered, events, batches = self._rows
         self._totals += books.traffic[..., 0].sum(axis=(1, 2))
         kind, source, target, column = np.nonzero(books.traffic[..., 0])
         both = books.traffic[kind, source, target, column]
@@ -96,11 +97,14 @@ class Ledger:
         both = books.registry[node, event]
         events.append(_rows(second, node, event, both[:, 0], both[:, 1]))
         books.registry[:] = 0
+        sent = np.nonzero(books.batches[..., 0])
+        batches.append(_rows(second, *sent, *np.ascontiguousarray(books.batches[sent].T)))
+        books.batches[:] = 0
         self.second = second + 1
 
     def drain(self) -> Drained:
         """Hand out the rows of closed seconds and forget them."""
-        names = (TRAFFIC, LATENCY, STATION, SAMPLES, LOOKUPS, LOOKUP_LATENCY, REGISTRY)
+        names = (TRAFFIC, LATENCY, STATION, SAMPLES, LOOKUPS, LOOKUP_LATENCY, REGISTRY, BATCHES)
         tables = [_table(n, rows) for n, rows in zip(names, self._rows, strict=True)]
         self._rows = tuple([] for _ in names)
         return Drained(*tables)

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from sim.world.agents import draws
 from sim.world.agents.draws import Table
 from sim.world.agents.kinds import FINAL_REASONS, KINDS, PPB, PPM, QUESTIONS, REASONS
-from sim.world.agents.parameters import ClosedLoop, Lies, PlaneParameters, RegistrationLimits
+from sim.world.agents.parameters import (
+    ClosedLoop,
+    Lies,
+    PlaneParameters,
+    RegistrationLimits,
+    Relay,
+)
 from sim.world.agents.population import Neighbours, Population, session_tables
 from sim.world.agents.state import (
     ACCESS_ROW,
@@ -29,6 +35,7 @@ from sim.world.agents.state import (
     MESSAGE_ROW,
     QUERY_ROW,
     RECORD_ROW,
+    RELAY_LINES,
     Books,
     Links,
     Registry,
@@ -38,7 +45,7 @@ from sim.world.agents.state import (
     line_block,
     orders,
 )
-from sim.world.agents.stations.kernels import idle_stations
+from sim.world.agents.stations.kernels import Stations, idle_stations
 from sim.world.agents.tables import BUCKETS, LOOKUP_OUTCOMES, REGISTRY_EVENTS, SAMPLES
 from sim.world.chance import U64
 from sim.world.kernels import aligned_rows, records
@@ -97,17 +104,19 @@ def build_world(
             answers=np.zeros((len(QUESTIONS), regions, regions, BUCKETS), dtype=np.int32),
             answered=np.zeros((len(QUESTIONS), regions, regions), dtype=np.int64),
             registry=np.zeros((nodes, len(REGISTRY_EVENTS), 2), dtype=np.int64),
+            batches=np.zeros((2, regions, regions, 3), dtype=np.int64),
         ),
-        lines=line_block(LINES, _FIRST_ROWS),
+        lines=line_block(RELAY_LINES if p.relay else LINES, _FIRST_ROWS),
         thinkers=line_block(1, thinkers),
         ingress=idle_stations(nodes, p.ingress.servers, p.ingress.queue),
         shard=idle_stations(nodes, shard.servers, shard.queue),
         uplink=idle_stations(nodes, 1, p.uplink.queue),
         downlink=idle_stations(nodes, 1, p.downlink.queue),
         egress=idle_stations(nodes, p.egress.servers, p.egress.queue),
+        **_relay_stations(p),
         down=np.zeros(nodes, dtype=np.uint8),
         credit_ns=np.zeros(nodes, dtype=np.int64),
-        pairs=np.full((nodes, nodes), -1, dtype=np.int32),
+        pairs=np.full((2 if p.relay else 1, nodes, nodes), -1, dtype=np.int32),
         sessions=line_block(1, 0),
         horizon_ns=np.zeros(1, dtype=np.int64),
         order=order,
@@ -225,6 +234,8 @@ def _constants(p: PlaneParameters) -> NDArray[Any]:
         "lies": int(bool(p.assaults_of(Lies))),
         "limits": int(p.directory.limits != RegistrationLimits()),
         "metered": int(p.metered),
+        "counts_batches": int(p.count_batches),
+        **_relay_constants(p.relay),
     }
     constants = records(np.zeros(1, dtype=CONSTANTS_ROW))
     for name in CONSTANTS_ROW.names or ():
@@ -241,9 +252,34 @@ def retry_waits(p: PlaneParameters) -> list[int]:
     return waits
 
 
+def _relay_constants(relay: Relay | None) -> dict[str, int]:
+    if relay is None:
+        names = ("work_ns", "per_kib_ns", "uplink_bps", "downlink_bps")
+        return {"relays": 0, **{f"relay_{name}": 0 for name in names}}
+    return {
+        "relays": 1,
+        "relay_work_ns": relay.station.work_ns,
+        "relay_per_kib_ns": relay.station.per_kib_ns,
+        "relay_uplink_bps": relay.uplink.bits_per_s,
+        "relay_downlink_bps": relay.downlink.bits_per_s,
+    }
+
+
+def _relay_stations(p: PlaneParameters) -> dict[str, Stations]:
+    """Return the stations of relays; without any they are idle for ever."""
+    nodes, relay = len(p.node_region), p.relay
+    station = relay.station if relay else p.ingress
+    up, down = (relay.uplink, relay.downlink) if relay else (p.uplink, p.downlink)
+    return {
+        "relay": idle_stations(nodes, station.servers, station.queue),
+        "relay_uplink": idle_stations(nodes, 1, up.queue),
+        "relay_downlink": idle_stations(nodes, 1, down.queue),
+    }
+
+
 def _use(nodes: int) -> Use:
     bits = np.zeros((2, nodes, CELLS), dtype=np.int64)
-    return Use(bits, np.zeros((2, nodes), dtype=np.int64))
+    return Use(bits, np.zeros((4, nodes), dtype=np.int64))
 
 
 def _links(p: PlaneParameters, network: NetworkTables) -> Links:

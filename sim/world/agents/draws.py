@@ -39,6 +39,9 @@ PURPOSES = (
     "replica.trip",
     "replica.copy",
     "session.past",
+    "entry",
+    "relay.delay",
+    "relay.loss",
 )
 (
     ACCESS_DELAY,
@@ -66,6 +69,9 @@ PURPOSES = (
     REPLICA_TRIP,
     REPLICA_COPY,
     SESSION_PAST,
+    ENTRY,
+    RELAY_DELAY,
+    RELAY_LOSS,
 ) = range(len(PURPOSES))
 
 _CELLS = 1 << TABLE_BITS

@@ -45,6 +45,7 @@ REASONS = (
     "moved",
     "gateway_registrations",
     "all_registrations",
+    "relay_full",
 )
 (
     ACCESS_LOSS,
@@ -67,6 +68,7 @@ REASONS = (
     MOVED,
     GATEWAY_REGISTRATIONS,
     ALL_REGISTRATIONS,
+    RELAY_FULL,
 ) = range(len(REASONS))
 DELIVERED = len(REASONS)
 """Outcome code of success; smaller codes are reasons."""
@@ -76,7 +78,10 @@ FINAL_REASONS = frozenset(
 )
 """Losses that no retry can mend."""
 
-STATIONS = ("ingress", "shard", "uplink", "downlink", "egress")
+STATIONS = (
+    *("ingress", "shard", "uplink", "downlink", "egress"),
+    *("relay", "relay_uplink", "relay_downlink"),
+)
 
 LOOP_ID_BIT = 1 << 61
 RETURN_ID_BIT = 1 << 60

@@ -111,6 +111,15 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """What a gateway keeps for messages that it passes on inside its region: workers, lanes."""
+
+    station: Station
+    uplink: Link
+    downlink: Link
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Close at `count` items or `size_bytes` on the wire, or `age_ns` after the first item."""
 
@@ -342,6 +351,11 @@ class PlaneParameters:
     admission_burst: int = 20_000
     capabilities: int = 64
     batch_header_bytes: int = 64
+    relay: Relay | None = None
+    """How messages go on from the gateway at which they enter another region; None: they go
+    straight to their receiver's."""
+    count_batches: bool = False
+    """Whether batches that are sent are counted by pair of regions."""
     sample_ppm: int = 0
     """Share of messages whose exact times are kept as rows."""
     metered: bool = False
@@ -365,7 +379,9 @@ class PlaneParameters:
     def _demands(self) -> list[tuple[bool, str]]:
         nodes = len(self.node_region)
         kinds = [t.kind for t in self.traffic]
-        stations = (self.ingress, self.egress, self.directory.station)
+        stations = [self.ingress, self.egress, self.directory.station]
+        if self.relay is not None:
+            stations.append(self.relay.station)
         retries, directory = self.retries, self.directory
         largest = max((t.size_bytes + t.size_spread_bytes for t in self.traffic), default=0)
         think = [t.arrivals for t in self.traffic if isinstance(t.arrivals, ClosedLoop)]

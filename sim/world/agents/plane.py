@@ -209,9 +209,9 @@ class AgentPlane:
     def _throttle(self, change: Throttle) -> None:
         node, world = change.node, self._world
         self._check(node)
-        for stations in (world.ingress, world.shard, world.egress):
+        for stations in (world.ingress, world.shard, world.egress, world.relay):
             stations.state["factor_ppm"][node] = change.service_ppm
-        for stations in (world.uplink, world.downlink):
+        for stations in (world.uplink, world.downlink, world.relay_uplink, world.relay_downlink):
             stations.state["factor_ppm"][node] = change.links_ppm
         self._payload.throttle(node, change.service_ppm, change.links_ppm)
 
@@ -221,8 +221,10 @@ class AgentPlane:
         nodes = len(self.parameters.node_region)
         if up.shape != (nodes,) or down.shape != (nodes,):
             raise ValueError(f"rates of {len(up)} and {len(down)} nodes, there are {nodes}")
-        self._world.uplink.state["factor_ppm"] = up
-        self._world.downlink.state["factor_ppm"] = down
+        for stations in (self._world.uplink, self._world.relay_uplink):
+            stations.state["factor_ppm"] = up
+        for stations in (self._world.downlink, self._world.relay_downlink):
+            stations.state["factor_ppm"] = down
         self._payload.set_rates(up, down)
 
     def _change_links(self, change: LinkChange) -> None:

@@ -54,6 +54,11 @@ LIMITING = 23
 # Questions that the DHT is to take to their host, in the slice.
 ROUTING = 24
 LINES = 25
+# Where entry gateways pass messages on: batches of the second leg, OPEN to DOWNLINKED again, then
+# messages that come to a relay's workers, and those whose service ends.
+LEG = LINES - OPEN
+RELAYING, RELAYED = range(LINES + 5, LINES + 7)
+RELAY_LINES = LINES + 7
 
 MESSAGE_ROW = line_dtype(
     ("ident", np.int64),
@@ -143,8 +148,10 @@ BATCH_ROW = line_dtype(
     ("attempt", np.uint8),
     ("reason", np.uint8),
     ("open", np.uint8),
+    ("leg", np.uint8),
 )
-"""Messages from one gateway to another; `ident` and `attempt` are its first message's."""
+"""Messages from one gateway to another; `leg`: 0, or 1 behind the gateway where they entered a
+region; `ident` and `attempt` are its first message's."""
 
 CACHE_ROW = np.dtype(
     [
@@ -207,6 +214,12 @@ CONSTANTS = (
     "dht",
     "metered",
     "lies",
+    "relays",
+    "relay_work_ns",
+    "relay_per_kib_ns",
+    "relay_uplink_bps",
+    "relay_downlink_bps",
+    "counts_batches",
 )
 CONSTANTS_ROW = np.dtype([(name, np.int64) for name in CONSTANTS])
 
@@ -223,7 +236,7 @@ class Use(NamedTuple):
     bits: I64
     """[direction, node, cell % CELLS], of cells not yet handed out."""
     through_ns: I64
-    """[direction, node]: when the last batch of messages was through."""
+    """[direction + 2 x leg, node]: when the last batch of messages was through."""
 
 
 class Links(NamedTuple):
@@ -262,6 +275,8 @@ class Books(NamedTuple):
     """[question, source region, target region]: how many `answers` there are."""
     registry: I64
     """[node, event, count or bytes]."""
+    batches: I64
+    """[leg, source region, target region]: batches sent, messages in them, bytes on the wire."""
 
 
 class Registry(NamedTuple):
@@ -323,12 +338,15 @@ class World(NamedTuple):
     uplink: Stations
     downlink: Stations
     egress: Stations
+    relay: Stations
+    relay_uplink: Stations
+    relay_downlink: Stations
     down: U8
     """By node: 1 while crashed."""
     credit_ns: I64
     """By node: the token bucket's theoretical arrival time."""
     pairs: I32
-    """By gateway x nodes + next hop: the open batch, or -1."""
+    """[leg, gateway, next hop]: the open batch, or -1."""
     sessions: Lines
     """One line of agents: all whose session toggles before the horizon."""
     horizon_ns: I64

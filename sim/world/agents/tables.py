@@ -87,6 +87,10 @@ a gateway, did not pass on. `lost_write`: acknowledged writes that went down wit
     MOVED_IN,
 ) = range(len(REGISTRY_EVENTS))
 
+BATCHES = ("second", "leg", "source", "target", "batches", "messages", "bytes")
+"""Batches between gateways by the second in which they left. `leg`: 0, or 1 for those that go on
+from where messages entered a region; `source`, `target`: regions; `bytes`: on the wire."""
+
 SUB_BITS = 5
 BUCKETS = (45 - SUB_BITS + 1) << SUB_BITS
 """32 an octave (HdrHistogram's layout); latencies above 2**45 ns (ten hours) share the last."""
@@ -102,6 +106,7 @@ class Drained(NamedTuple):
     lookups: dict[str, I64]
     lookup_latency: dict[str, I64]
     registry: dict[str, I64]
+    batches: dict[str, I64]
 
 
 class Counters(NamedTuple):

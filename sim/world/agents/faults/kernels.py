@@ -19,8 +19,10 @@ from sim.world.agents.state import (
     DOWNLINKED,
     EGRESSED,
     INGRESSED,
+    LEG,
     LOST,
     OPEN,
+    RELAYED,
     RESOLVED,
     RETURNS,
     SHARDED,
@@ -43,9 +45,14 @@ def crash(w: Any, node: int, now_ns: int) -> None:
     take_located(lines, RESOLVED, node, now_ns, LOST)
     empty_station(w.ingress.state[node], w.ingress.free_ns[node], m, now_ns, lines, LOST)
     empty_station(w.egress.state[node], w.egress.free_ns[node], m, now_ns, lines, LOST)
+    if w.constants[0].relays:
+        w.relay.state[node].dropped += take_located(lines, RELAYED, node, now_ns, LOST)
+        empty_station(w.relay.state[node], w.relay.free_ns[node], m, now_ns, lines, LOST)
     for i in range(lines.size[LOST]):
         m[lines.due[LOST, i].slot].reason = CRASH
-    crash_batches(w, node, now_ns)
+    crash_batches(w, 0, node, now_ns)
+    if w.constants[0].relays:
+        crash_batches(w, 1, node, now_ns)
     crash_shard(w, node, now_ns)
     crash_resolve(w, node, now_ns, CRASH)
     crash_records(w, node, now_ns)
@@ -82,18 +89,20 @@ def take_located(lines: Any, line: int, node: int, now_ns: int, gone: int) -> in
 
 
 @passed
-def crash_batches(w: Any, node: int, now_ns: int) -> None:
-    """Lose the batches that are open, wait or are served at a node's links."""
+def crash_batches(w: Any, leg: int, node: int, now_ns: int) -> None:
+    """Lose the batches of a leg that are open, wait or are served at a node's links."""
     lines, b = w.lines, w.b.row
-    take_located(lines, OPEN, node, now_ns, UNLINKED)
+    take_located(lines, OPEN + leg * LEG, node, now_ns, UNLINKED)
     for i in range(lines.size[UNLINKED]):
         batch = b[lines.due[UNLINKED, i].slot]
-        w.pairs[batch.gateway, batch.host] = -1
-    up, down = w.uplink.state[node], w.downlink.state[node]
-    up.dropped += take_located(lines, UPLINKED, node, now_ns, UNLINKED)
-    down.dropped += take_located(lines, DOWNLINKED, node, now_ns, UNLINKED)
-    empty_station(up, w.uplink.free_ns[node], b, now_ns, lines, UNLINKED)
-    empty_station(down, w.downlink.free_ns[node], b, now_ns, lines, UNLINKED)
+        w.pairs[leg, batch.gateway, batch.host] = -1
+    uplink = w.relay_uplink if leg else w.uplink
+    downlink = w.relay_downlink if leg else w.downlink
+    up, down = uplink.state[node], downlink.state[node]
+    up.dropped += take_located(lines, UPLINKED + leg * LEG, node, now_ns, UNLINKED)
+    down.dropped += take_located(lines, DOWNLINKED + leg * LEG, node, now_ns, UNLINKED)
+    empty_station(up, uplink.free_ns[node], b, now_ns, lines, UNLINKED)
+    empty_station(down, downlink.free_ns[node], b, now_ns, lines, UNLINKED)
     for i in range(lines.size[UNLINKED]):
         lose_batch(w.m, w.b, lines, lines.due[UNLINKED, i].slot, now_ns, CRASH)
     lines.size[UNLINKED] = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim.world.agents.kinds import GRID_NS
-from sim.world.agents.state import CELLS, DOWN, DOWNLINKED, UP, UPLINKED
+from sim.world.agents.state import CELLS, DOWN, DOWNLINKED, LEG, UP, UPLINKED
 from sim.world.kernels import compiled, inlined, passed
 
 
@@ -45,11 +45,12 @@ def book_ahead(
 @inlined
 def book_through(use: Any, way: int, node: int, b: Any, end: int, t0: int) -> None:
     """Book what a batch that is through at `end` has sent in the cell of the slice from `t0`."""
-    start = max(b.arrival_ns, use.through_ns[way, node])
+    lane = way + 2 * b.leg
+    start = max(b.arrival_ns, use.through_ns[lane, node])
     cell = t0 // GRID_NS
     bits = part_of(b.size_bytes * 8, start, end, cell * GRID_NS, end)
     use.bits[way, node, cell % CELLS] += bits
-    use.through_ns[way, node] = end
+    use.through_ns[lane, node] = end
 
 
 @passed
@@ -64,7 +65,7 @@ def book_line(w: Any, way: int, line: int, node: int, now_ns: int) -> None:
         entry = lines.due[line, i]
         at, b = entry.station, w.b.row[entry.slot]
         if node < 0 or at == node:
-            start = max(b.arrival_ns, use.through_ns[way, at])
+            start = max(b.arrival_ns, use.through_ns[way + 2 * b.leg, at])
             bits = b.size_bytes * 8
             sent = part_of(bits, start, entry.time_ns, cell * GRID_NS, now_ns)
             use.bits[way, at, cell % CELLS] += sent
@@ -75,3 +76,6 @@ def book_running(w: Any, node: int, now_ns: int) -> None:
     """Book what is being sent on uplinks and downlinks; see `book_line`."""
     book_line(w, UP, UPLINKED, node, now_ns)
     book_line(w, DOWN, DOWNLINKED, node, now_ns)
+    if w.constants[0].relays:
+        book_line(w, UP, UPLINKED + LEG, node, now_ns)
+        book_line(w, DOWN, DOWNLINKED + LEG, node, now_ns)

@@ -69,7 +69,13 @@ from sim.world.agents.state import (
     TRANSACTIONS,
 )
 from sim.world.agents.stations.kernels import Ends, arrive, refused, start_waiting
-from sim.world.agents.transit.kernels import downlink_pass, flush_batches, join_batch, uplink_pass
+from sim.world.agents.transit.kernels import (
+    downlink_pass,
+    flush_batches,
+    join_batch,
+    relay_pass,
+    uplink_pass,
+)
 from sim.world.kernels import (
     AHEAD,
     AHEAD_TOO,
@@ -113,8 +119,12 @@ def solve(w: Any, t0: int, t1: int) -> None:
     shard_pass(w, t0, t1)
     fail_pass(w, t0, t1)
     locate_pass(w, t0, t1)
-    uplink_pass(w, t0, t1)
-    downlink_pass(w, t0, t1)
+    uplink_pass(w, 0, t0, t1)
+    downlink_pass(w, 0, t0, t1)
+    if w.constants[0].relays:
+        relay_pass(w, t0, t1)
+        uplink_pass(w, 1, t0, t1)
+        downlink_pass(w, 1, t0, t1)
     egress_pass(w, t0, t1)
     session_pass(w, t0, t1)
     settle_pass(w)
@@ -285,7 +295,7 @@ def locate_pass(w: Any, t0: int, t1: int) -> None:
                 lose(w.m, lines, slot, t, MOVED)
             else:
                 join_batch(w, slot, node, t)
-    flush_batches(w, t1)
+    flush_batches(w, 0, t1)
 
 
 @passed

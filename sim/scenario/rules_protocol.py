@@ -13,7 +13,7 @@ from typing import Any
 from sim.scenario.adversaries import ByProbability, ByViews, Forking, Silent
 from sim.scenario.breakdowns import FailingDisk, FullDisk, SlowDisk
 from sim.scenario.checks import Level
-from sim.scenario.disturbances import AmnesiaCrash
+from sim.scenario.disturbances import AmnesiaCrash, Crash, Partition, SlowNode, Throttle
 from sim.scenario.fields import yaml_key
 from sim.scenario.model import Consensus, EqualStake, Ledger, Quorum, Validators, Weights
 from sim.scenario.protocols import Creto, HotStuff, Normal, Protocol, Streamlet
@@ -46,6 +46,16 @@ _VALIDATORS: Mapping[str, str] = {
     "initial_uptime_ppm": "no uptime",
     "candidates": "a fixed membership",
 }
+
+
+_SURROUNDINGS: Mapping[str, str] = {
+    "clouds": "no cloud around it",
+    "alerts": "no alert rules of its own",
+    "storage": "no ledger to keep",
+    "start_from": "no ledger to start from",
+    "compliance": "no audit log",
+}
+_FAULTS = (Crash, SlowNode, Throttle, Partition)
 
 
 def _asked_for(section: Any, kind: type[Any], names: Mapping[str, str]) -> Iterator[str]:
@@ -114,10 +124,24 @@ def _foes(protocol: Protocol, faults: Any, adversaries: Any) -> Iterator[Finding
         if not isinstance(adversary.when, ByProbability | ByViews | None):
             message = f"`{protocol.kind}` has views only: use `probability` or `views`"
             yield (*path, "when"), message
+    if isinstance(protocol, Creto):
+        return
     for index, fault in enumerate(faults):
-        if isinstance(fault, OF_DISKS) and not isinstance(protocol, Creto):
+        if isinstance(fault, AmnesiaCrash):
             message = f"`{protocol.kind}` is modelled with all it knows on disk: use `crash`"
             yield ("faults", index, "kind"), message
+        elif not isinstance(fault, _FAULTS):
+            message = f"not known for `{protocol.kind}`: crash, slow_node, throttle, partition"
+            yield ("faults", index, "kind"), message
+
+
+@needs("protocol", "clouds", "alerts", "storage", "start_from", "compliance")
+def _surroundings(protocol: Protocol, *sections: Any) -> Iterator[Finding]:
+    if isinstance(protocol, Creto):
+        return
+    for (name, has), section in zip(_SURROUNDINGS.items(), sections, strict=True):
+        if section is not None:
+            yield (name,), _only(protocol.kind, has)
 
 
 @needs("protocol", "expect")

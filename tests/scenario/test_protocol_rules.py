@@ -68,6 +68,13 @@ def refusals(folder: Path, kind: str, **sections: object) -> str:
             "all it knows on disk: use `crash`",
         ),
         ("pbft", {"expect": [{"level": {"reached": 1}}]}, "`pbft` has one quorum"),
+        (
+            "pbft",
+            {"faults": [{"kind": "clock_skew", "nodes": {"ids": [0]}, "at": "1 s"}]},
+            "not known for `pbft`: crash, slow_node, throttle, partition",
+        ),
+        ("pbft", {"storage": "rocksdb"}, "`pbft` has no ledger to keep"),
+        ("streamlet", {"start_from": "results/x"}, "`streamlet` has no ledger to start from"),
         ("paxos", {}, "paxos"),
     ],
 )

@@ -15,7 +15,8 @@ WIDTH = 100
 def scenario_text(plain: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
     """Return YAML text that loads to `plain`; each comment is a line of its own before it.
 
-    A section stands in one line where that fits, else each of its keys or items does.
+    A section stands in one line where that fits; else its keys share lines, and list items have
+    one each.
     """
     lines = [f"# {comment}" for comment in comments]
     for key, value in plain.items():
@@ -29,7 +30,19 @@ def _section(key: str, value: Any) -> list[str]:
         return [line]
     if isinstance(value, list):
         return [f"{key}:", *(f"  - {flow(item)}" for item in value)]
-    return [f"{key}:", *(f"  {name}: {flow(item)}" for name, item in value.items())]
+    return _wrapped(f"{key}: {{", [f"{name}: {flow(item)}" for name, item in value.items()])
+
+
+def _wrapped(opening: str, items: list[str]) -> list[str]:
+    """Return a flow map over as few lines as its items fit on."""
+    lines, line = list[str](), opening
+    for rank, item in enumerate(items):
+        part = item + ("}" if rank == len(items) - 1 else ",")
+        if line not in (opening, "  ") and len(line) + 1 + len(part) > WIDTH:
+            lines.append(line)
+            line = "  "
+        line += part if line in (opening, "  ") else f" {part}"
+    return [*lines, line]
 
 
 def flow(value: Any) -> str:

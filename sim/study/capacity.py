@@ -33,7 +33,7 @@ from sim.scenario.estimate import machine_memory_bytes, memory_shortage
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
 from sim.study.bracket import Bracket, CannotTry, find_edge
-from sim.study.forecast import Line, line_through
+from sim.study.forecast import LEAST_POINTS, Line, line_through
 from sim.study.resources import (
     WHOLE,
     Relief,
@@ -55,8 +55,11 @@ from sim.study.trials import Figures, Trial, found_before, trial_of
 SCHEMA = "creto-sim-capacity/1"
 AHEAD = (10_000_000, 100_000_000)
 """Populations that the line below the knee is carried to."""
-_FRACTIONS = (4, 2)
-"""Parts of the knee that are run for the line, where the search has not been near them."""
+_FRACTIONS = (4, 2, 8, 6, 3)
+"""Parts of the knee that are run for the line, as long as it lacks points."""
+SATURATED_PPM = 900_000
+"""Sustained utilisation from which on a trial is left out of the line: what is saturated no longer
+grows with the load."""
 _NEAR = 1.2
 
 
@@ -300,6 +303,8 @@ class _Search:
         """Fit lines through what held, and carry them to the populations of `AHEAD`."""
         assert bracket.held is not None
         for part in _FRACTIONS:
+            if len(_unsaturated(self._plain(), bracket.held)) >= LEAST_POINTS:
+                break
             amount = max(1, bracket.held // part)
             near = [t for t in self._plain() if amount / _NEAR <= t.amount <= amount * _NEAR]
             if not near:
@@ -307,11 +312,22 @@ class _Search:
                     self.holds(amount)
                 except CannotTry:
                     continue
-        held = [t for t in self._plain() if t.held and t.amount <= bracket.held]
+        held = _unsaturated(self._plain(), bracket.held)
         return tuple(_forecasts(held, self._scenario, self._plan))
 
     def _plain(self) -> list[Trial]:
         return [trial for trial in self.trials if not trial.setting]
+
+
+def _unsaturated(trials: Sequence[Trial], knee: int) -> list[Trial]:
+    """Return the trials up to the knee that held, with every class of stations below saturation."""
+    return [
+        t
+        for t in trials
+        if t.held
+        and t.amount <= knee
+        and all(load.sustained_ppm < SATURATED_PPM for load in t.loads)
+    ]
 
 
 def population(trial: Trial, scenario: Scenario, of: Resource) -> float:
@@ -359,7 +375,7 @@ def open_capacity(path: str | Path) -> Capacity:
     scenario = load_scenario(where / "scenario.yaml")
     trials = tuple(_trials_of(where))
     edge = Bracket(summary["held"], summary["failed"], summary["why"])
-    held = [t for t in trials if not t.setting and t.held and t.amount <= (edge.held or 0)]
+    held = _unsaturated([t for t in trials if not t.setting], edge.held or 0)
     found = summary["bottleneck"]
     top = None
     if found is not None:

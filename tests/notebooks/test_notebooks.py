@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from sim import open_run
+from sim import load_scenario, open_run
 from sim.record.runs import Run
-from sim.study.reference_data import FOLDER, FRAMES, RUNS, main, simulate
+from sim.study.reference_data import CAPACITY, FOLDER, FRAMES, RUNS, main, simulate
 from sim.study.sweep import Workers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -34,7 +34,9 @@ def _name(path: Path) -> str:
 
 
 def test_notebooks_are_numbered_and_named_in_the_readme() -> None:
-    assert len({path.stem[:2] for path in NOTEBOOKS}) == len(NOTEBOOKS) >= 7
+    numbers = [path.stem[:2] for path in NOTEBOOKS]
+    assert numbers == [f"{number:02d}" for number in range(1, len(NOTEBOOKS) + 1)]
+    assert len(NOTEBOOKS) >= 9
     readme = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
     for path in NOTEBOOKS:
         question = _cells(path, "markdown")[0].splitlines()[0].removeprefix("# ")
@@ -101,7 +103,7 @@ def test_the_others_show_theirs(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_reference_data_is_small_and_has_a_maker() -> None:
     files = [path for path in FOLDER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < MOST_BYTES
-    made = {*RUNS, *(f"{name}.parquet" for name in FRAMES)}
+    made = {*RUNS, CAPACITY, *(f"{name}.parquet" for name in FRAMES)}
     assert {path.name for path in FOLDER.iterdir()} == made | {"sensitivity.yaml"}
 
 
@@ -146,6 +148,11 @@ def test_every_reference_is_what_its_scenario_gives(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", list(FRAMES))
 def test_every_table_is_what_its_study_gives(name: str) -> None:
     assert FRAMES[name]().equals(pl.read_parquet(FOLDER / f"{name}.parquet")), _remedy(name)
+
+
+def test_the_capacity_is_of_the_main_job_as_it_is() -> None:
+    stored = load_scenario(FOLDER / CAPACITY / "scenario.yaml")
+    assert stored == load_scenario(ROOT / "scenarios" / "million_agents.yaml"), _remedy(CAPACITY)
 
 
 def test_a_reference_that_is_not_there_is_refused() -> None:

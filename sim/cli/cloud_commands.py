@@ -1,4 +1,4 @@
-"""The command `export`: names, options, help texts.
+"""The commands `export` and `recovery`: names, options, help texts.
 
 Owns: what a user types about clouds. Must not know: how plans are made.
 """
@@ -10,13 +10,16 @@ from typing import Annotated
 
 import typer
 
-from sim.cli.options import Overrides, ScenarioFile
+from sim.cli.options import Out, Overrides, ScenarioFile
 from sim.cli.outcome import guarded
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command(epilog="Example: creto-sim export million_agents --to plans")(export)
+    app.command(epilog="Example: creto-sim recovery clouds/dr_two_regions_warm --draws 10000")(
+        recovery
+    )
 
 
 @guarded
@@ -36,3 +39,26 @@ def export(
     from sim.cli.exporting import export_plans
 
     return export_plans(scenario, to, overrides or [])
+
+
+@guarded
+def recovery(
+    scenarios: Annotated[
+        list[str],
+        typer.Argument(metavar="SCENARIO...", help="Topologies to compare.", show_default=False),
+    ],
+    draws: Annotated[int, typer.Option(min=1, help="Losses drawn of each kind of place.")] = 2_000,
+    runs: Annotated[
+        int,
+        typer.Option(min=0, help="Whole runs in which a region is lost, to compare with."),
+    ] = 0,
+    out: Out = Path("results/recovery"),
+) -> int:
+    """Say how soon networks recover from the loss of a place, and what is gone by then.
+
+    Zones, regions, providers; RTO and RPO by the stages of recovery, against 30 and 15 minutes,
+    with exact intervals.
+    """
+    from sim.cli.recovering import show_recovery
+
+    return show_recovery(scenarios, draws, runs, out)

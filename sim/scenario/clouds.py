@@ -12,11 +12,15 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKind
-from sim.scenario.fields import Count, Marker, Text, duration
+from sim.scenario.fields import Count, Marker, Text, bandwidth, duration, size
+from sim.scenario.occurrence import Distribution, Known, Lognormal
 from sim.scenario.quantities import QuantityError
 
-_DAY_NS = 86_400 * 10**9
+_DAY_NS, _MINUTE_NS = 86_400 * 10**9, 60 * 10**9
 ANYWHERE = "0.0.0.0/0"
+_DECISION = Lognormal(kind="lognormal", median_ns=10 * _MINUTE_NS, sigma_micro=700_000)
+_RESTART = Known(kind="known", figure="vm_restart")
+_LAG = Lognormal(kind="lognormal", median_ns=_MINUTE_NS // 2, sigma_micro=1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,35 @@ class DiskBackups:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What is done when so much is lost that the rest makes no quorum.
+
+    While the rest makes one, consensus goes on by itself and none of this happens.
+    """
+
+    __pydantic_config__ = STRICT
+    checks_every_ns: Annotated[int, duration("1 s", "1 h")] = 30 * 10**9
+    """Time between two health checks (Amazon Route 53: 30 s; 10 s costs more)."""
+    checks_failed: Annotated[int, Count(1, 100)] = 3
+    """Failed checks in a row that raise the alarm (Amazon Route 53: 3)."""
+    decision: Distribution = _DECISION
+    """From the alarm to the order: people, unless it is `fixed` and short (assumption)."""
+    standby: Literal["none", "warm", "backup"] = "none"
+    """What lost validators return on: nothing but their own machines; machines elsewhere to which
+    their state is streamed; machines elsewhere that are filled from the last backup."""
+    promotion: Distribution = _RESTART
+    """From the order to running validators, their state being there."""
+    state_bytes: Annotated[int, size("1 MB", "100000 GB")] = 100 * 1024**3
+    """What a backup restores, a validator (assumption)."""
+    restore_bits_per_s: Annotated[int, bandwidth("1 Mbit/s", "1 Tbit/s")] = 10**9
+    """How fast it is restored, a validator (assumption)."""
+    routing_ttl_ns: Annotated[int, duration("0 s", "1 d")] = 60 * 10**9
+    """How long old addresses are believed: the time to live of names."""
+    lag: Distribution = _LAG
+    """Age of the newest record that has reached the standby (assumption)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clouds:
     """What surrounds the validators in their clouds."""
 
@@ -158,6 +191,8 @@ class Clouds:
     """Audit trails."""
     backups: DiskBackups = DiskBackups()
     """Backups."""
+    recovery: Recovery = Recovery()
+    """What is done when a quorum is lost."""
     replicas: dict[str, PlaceName] = field(default_factory=dict)
     """Where an AWS region's audit trail is copied to; left out, the next region of its separate
     cloud, if there is one. Azure copies to the region that it has paired with it."""

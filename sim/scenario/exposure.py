@@ -148,10 +148,12 @@ def genesis_stakes(validators: Validators) -> list[int]:
     ]
 
 
-def genesis_weights(validators: Validators, weights: Weights) -> WeightTable:
-    """Return the voting weights at genesis, in the order of `genesis_stakes`."""
+def genesis_weights(
+    validators: Validators, weights: Weights, stakes: Sequence[int] | None = None
+) -> WeightTable:
+    """Return the voting weights at genesis, of `stakes` or in the order of `genesis_stakes`."""
     return weight_table(
-        genesis_stakes(validators),
+        genesis_stakes(validators) if stakes is None else list(stakes),
         [validators.initial_reputation_ppm] * validators.count,
         [validators.initial_uptime_ppm] * validators.count,
         WeightParameters(

@@ -13,7 +13,7 @@ from typing import Any
 from sim.scenario.clouds import ANYWHERE, MetricsTraffic, OperatorTraffic, ValidatorTraffic
 from sim.scenario.rulebook import Finding, needs
 from sim.world.cloud.deployment import PROVIDERS, default_blocks, holds, partition_of
-from sim.world.network.regions import known_regions
+from sim.world.network.regions import zones_of
 
 
 def placed_regions(validators: Any) -> dict[str, int]:
@@ -23,12 +23,6 @@ def placed_regions(validators: Any) -> dict[str, int]:
         region = site.partition("/")[0]
         counts[region] = counts.get(region, 0) + 1
     return counts
-
-
-def zones_of(region: str) -> int:
-    """Return how many zones a known region has; 1 for one of the scenario's own."""
-    known = known_regions().get(region)
-    return known.zones if known else 1
 
 
 def _unknown(name: str, regions: dict[str, int]) -> str | None:
@@ -67,7 +61,7 @@ def _networks(clouds: Any, validators: Any) -> Iterator[Finding]:
             yield where, unknown or f"`{region}` is a provider: networks belong to regions"
             continue
         blocks[region] = block
-        zones = zones_of(region)
+        zones = len(zones_of(region))
         if not holds(block, zones, regions[region]):
             yield (
                 where,

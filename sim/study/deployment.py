@@ -21,7 +21,7 @@ from sim.scenario.clouds import (
 )
 from sim.scenario.model import Scenario
 from sim.scenario.quantities import DURATION, SHARE
-from sim.scenario.rules_clouds import placed_regions, zones_of
+from sim.scenario.rules_clouds import placed_regions
 from sim.study.dashboards import dashboards, prometheus_rules
 from sim.world.cloud import aws_deployer, azure_deployer, kubernetes
 from sim.world.cloud.deployment import (
@@ -32,6 +32,7 @@ from sim.world.cloud.deployment import (
     default_replica,
 )
 from sim.world.cloud.inspection import inspect
+from sim.world.network.regions import zones_of
 
 _DAY_NS, _HOUR_NS = 86_400 * 10**9, 3_600 * 10**9
 
@@ -66,8 +67,11 @@ def deployment(scenario: Scenario) -> Deployment:
             raise ValueError(f"{region}: plans are written for regions of {known}")
     blocks = {**default_blocks(list(regions)), **clouds.networks}
     copies = {region: default_replica(region, list(regions)) for region in regions}
+    copies.update(clouds.replicas)
     sites = tuple(
-        Site(region, blocks[region], zones_of(region), count, (copies | clouds.replicas)[region])
+        Site(
+            region, blocks[region], len(zones_of(region)), count, (copies | clouds.replicas)[region]
+        )
         for region, count in regions.items()
     )
     workers = scenario.validators.workers

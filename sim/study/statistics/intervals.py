@@ -18,6 +18,10 @@ from sim.monitor.binomial import PPM, interval_ppm
 F64 = NDArray[np.float64]
 
 
+MANY_TRIALS = 400
+"""Trials up to which bounds are made of integers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """An estimate from `n` values and the interval that covers the truth `confidence` of times.
@@ -106,10 +110,28 @@ def paired_interval(left: ArrayLike, right: ArrayLike, confidence: float = 0.95)
 def proportion_interval(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     """Return a proportion with its exact (Clopper-Pearson) interval, in steps of 1e-6.
 
-    The bounds are those of `sim.monitor.binomial`, rounded outwards; ValueError as there.
+    The bounds are those of `sim.monitor.binomial`, rounded outwards; ValueError as there. Beyond
+    `MANY_TRIALS` they are quantiles of the beta distribution in floats, a step wider at each end:
+    integers of as many digits take minutes.
     """
-    lower, upper = interval_ppm(successes, trials, round(checked(confidence) * PPM))
+    level = checked(confidence)
+    if trials <= MANY_TRIALS:
+        lower, upper = interval_ppm(successes, trials, round(level * PPM))
+    else:
+        lower, upper = _beta_bounds_ppm(successes, trials, level)
     return Interval(successes / trials, lower / PPM, upper / PPM, confidence, trials)
+
+
+def _beta_bounds_ppm(successes: int, trials: int, level: float) -> tuple[int, int]:
+    """Return Clopper and Pearson's bounds: quantiles of beta distributions. Source: as there."""
+    from scipy.special import betaincinv
+
+    if not 0 <= successes <= trials:
+        raise ValueError(f"{successes} of {trials}")
+    side, failures = (1 - level) / 2, trials - successes
+    lower = float(betaincinv(successes, failures + 1, side)) if successes else 0.0
+    upper = float(betaincinv(successes + 1, failures, 1 - side)) if failures else 1.0
+    return max(0, int(lower * PPM) - 1), min(PPM, int(upper * PPM) + 2)
 
 
 def quantile_ranks(n: int, q: float, confidence: float = 0.95) -> tuple[int, int]:

@@ -1,0 +1,108 @@
+"""`recovery`: RTO and RPO of some topologies, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from sim.cli.looking import load
+from sim.cli.outcome import MET
+from sim.cli.screen import console
+from sim.scenario.model import Scenario
+from sim.scenario.quantities import DURATION
+from sim.study import recovery
+from sim.study.statistics.intervals import proportion_interval
+
+_MINUTE_NS = 60 * 10**9
+
+
+def show_recovery(names: Sequence[str], draws: int, runs: int, out: Path) -> int:
+    """Draw recoveries of every scenario, print the table, keep the draws as Parquet."""
+    from sim.record.store import write_frame
+
+    screen = console()
+    loaded = [load(name) for name in names]
+    frames = [
+        recovery.recoveries(each, draws).with_columns(scenario=pl.lit(each.name)) for each in loaded
+    ]
+    data = pl.concat(frames)
+    for each, frame in zip(loaded, frames, strict=True):
+        screen.print(f"{each.name}: {each.title}", markup=False)
+        screen.print(_table(frame))
+    screen.print(
+        "in 30 min, in 15 min: exact 95 % interval of the share of losses that meet the target. "
+        "Incidents are as long as those of 2024 at AWS and Azure, stages are the scenario's.",
+        style="dim",
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "recovery.parquet"
+    write_frame(file, data)
+    screen.print(f"wrote {file}", markup=False, soft_wrap=True)
+    for each in loaded if runs else ():
+        _compare(each, runs, data)
+    return MET
+
+
+def _table(data: pl.DataFrame) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("lost", no_wrap=True)
+    for head in ("by itself", "RTO p50", "p95", "in 30 min", "RPO p95", "in 15 min"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for (scope,), rows in data.group_by("scope", maintain_order=True):
+        rto = rows["rto_ns"].to_list()
+        gone = _gone_ns(rows)
+        alone = sum(how == "consensus" for how in rows["how"]) / len(rows)
+        lost = [age for age in gone if age is not None]
+        table.add_row(
+            str(scope),
+            f"{alone:.0%}",
+            _time(recovery.quantile(rto, 0.5)),
+            _time(recovery.quantile(rto, 0.95)),
+            _share([time <= recovery.RTO_NS for time in rto]),
+            _time(recovery.quantile(lost, 0.95)) if lost else "no copy",
+            _share([age is not None and age <= recovery.RPO_NS for age in gone]),
+        )
+    return table
+
+
+def _gone_ns(rows: pl.DataFrame) -> list[int | None]:
+    """Return what each loss cost: the chain's or the records' age, None where there is no copy."""
+    pairs = zip(rows["chain_lost_ns"], rows["records_lost_ns"], strict=True)
+    return [None if records < 0 else max(chain, records) for chain, records in pairs]
+
+
+def _share(met: Sequence[bool]) -> str:
+    interval = proportion_interval(sum(met), len(met))
+    low, high = 100 * interval.lower, 100 * interval.upper
+    return f"{low:.1f}-{high:.1f} %"
+
+
+def _time(duration_ns: int) -> str:
+    """Return a duration as planners say it: seconds, or minutes from two on."""
+    if duration_ns < 2 * _MINUTE_NS:
+        return f"{duration_ns / 10**9:.0f} s"
+    return f"{duration_ns / _MINUTE_NS:.0f} min"
+
+
+def _compare(scenario: Scenario, runs: int, data: pl.DataFrame) -> None:
+    """Lose regions in whole runs; print the stage model's range beside each."""
+    screen = console()
+    mine = data.filter(scenario=scenario.name, scope="region", how="consensus")
+    if not len(mine):
+        screen.print(f"{scenario.name}: no region is survived, nothing to compare", markup=False)
+        return
+    for region, waited_ns in recovery.confirm(scenario, runs):
+        drawn = mine.filter(place=region)["consensus_ns"].to_list()
+        low, high = (recovery.quantile(drawn, q) for q in (0.005, 0.995)) if drawn else (0, 0)
+        seen = "no commit" if waited_ns < 0 else DURATION.approximate(waited_ns)
+        screen.print(
+            f"{scenario.name}: {region} lost in a run of {scenario.validators.count} validators: "
+            f"next commit after {seen}; by stages {DURATION.approximate(low)} to "
+            f"{DURATION.approximate(high)} (99 %)",
+            markup=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,156 @@
+"""Recovery by stages: against what can be counted by hand, and against whole runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sim.scenario.load import load_scenario
+from sim.study.recovery import confirm, places, quantile, recoveries, stages_of
+from sim.study.statistics.intervals import proportion_interval
+from sim.world.chance import Chance
+from sim.world.cloud.recovery import (
+    BY_ITS_END,
+    BY_ITSELF,
+    BY_STANDBY,
+    Stages,
+    episode,
+    views_ns,
+)
+from sim.world.faults.occurrence import Lifetimes
+
+ROOT = Path(__file__).parents[2]
+S = 10**9
+
+
+def fixed(seconds: int) -> Lifetimes:
+    return Lifetimes("fixed", seconds * S)
+
+
+def stages(standby: str = "warm") -> Stages:
+    return Stages(
+        check_every_ns=30 * S,
+        checks_failed=3,
+        decision=fixed(600),
+        standby=standby,
+        promotion=fixed(180),
+        restore_ns=900 * S if standby == "backup" else 0,
+        backup_every_ns=3600 * S,
+        routing_ttl_ns=60 * S,
+        lag=fixed(20),
+        restart=fixed(100),
+        timer_base_ns=2 * S,
+        timer_backoff_ppm=1_500_000,
+        timer_max_ns=20 * S,
+    )
+
+
+def stream(name: str = "a"):  # type: ignore[no-untyped-def]
+    return Chance(1, 0).stream(name)
+
+
+def test_while_the_rest_makes_a_quorum_nobody_does_anything() -> None:
+    found = episode(stages(), [10] * 10, frozenset({0, 1, 2}), 67, 3600 * S, stream())
+    assert found.how == BY_ITSELF
+    assert (found.detection_ns, found.decision_ns, found.chain_lost_ns) == (0, 0, 0)
+    assert found.rto_ns == found.consensus_ns
+
+
+def test_stages_add_up_where_a_standby_is_needed() -> None:
+    for standby, extra in (("warm", 0), ("backup", 900)):
+        found = episode(stages(standby), [10] * 10, frozenset(range(4)), 67, 10**6 * S, stream())
+        assert found.how == BY_STANDBY
+        assert 90 * S <= found.detection_ns < 120 * S
+        assert found.promotion_ns == (180 + extra) * S
+        whole = found.detection_ns + found.decision_ns + found.promotion_ns + found.routing_ns
+        assert found.rto_ns == whole + found.consensus_ns
+        # 67 of 100 and the 60 that are left overlap: some copy of every commit is left.
+        assert found.chain_lost_ns == 0
+        assert found.records_lost_ns >= 20 * S
+
+
+def test_a_commit_can_be_lost_where_all_its_signers_are() -> None:
+    found = episode(stages(), [10] * 10, frozenset(range(7)), 67, 10**6 * S, stream())
+    assert found.chain_lost_ns == found.records_lost_ns == 20 * S
+
+
+def test_a_short_incident_is_over_before_anybody_decides() -> None:
+    found = episode(stages(), [10] * 10, frozenset(range(5)), 67, 60 * S, stream())
+    assert found.how == BY_ITS_END
+    assert 160 * S <= found.rto_ns <= 185 * S
+    assert (found.chain_lost_ns, found.records_lost_ns) == (0, 0)
+    none = episode(stages("none"), [10] * 10, frozenset(range(5)), 67, 10**5 * S, stream())
+    assert none.how == BY_ITS_END
+    assert none.rto_ns > 10**5 * S
+
+
+def test_views_of_lost_leaders_cost_what_the_walk_says() -> None:
+    """Without backoff the mean is timer x E[views that time out before two pass in a row].
+
+    With a = 1 - p, and v, w the means from a leader that is there with 0 and with 1 views passed:
+    u (leader gone) = 1 + p u + a v; v = p (1 + u) + a w; w = p (1 + u); a view passes with both.
+    """
+    p = 0.2
+    a = 1 - p
+    # Solve: u = (1 + a v) / (1 - p); w = p (1 + u); v = p (1 + u) + a w.
+    v = 0.0
+    for _ in range(200):
+        u = (1 + a * v) / (1 - p)
+        v = p * (1 + u) + a * p * (1 + u)
+    expected = a * v + p * (1 + a * v) / (1 - p)
+    no_backoff = stages()
+    plain = Stages(**{**_fields(no_backoff), "timer_backoff_ppm": 1_000_000})
+    drawn = stream("views")
+    count = 20_000
+    times = [views_ns(plain, p, drawn) / (2 * S) for _ in range(count)]
+    mean = sum(times) / count
+    spread = (sum((t - mean) ** 2 for t in times) / count / count) ** 0.5
+    assert abs(mean - expected) < 4.5 * spread
+    assert views_ns(plain, 0.0, drawn) == 0
+
+
+def _fields(value: Stages) -> dict[str, object]:
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def test_more_trials_than_integers_can_take_have_nearly_the_same_bounds() -> None:
+    from sim.study.statistics import intervals
+
+    for successes in (0, 1, 17, 399, 400):
+        exact = proportion_interval(successes, 400)
+        floats = intervals._beta_bounds_ppm(successes, 400, 0.95)
+        assert floats[0] <= round(exact.lower * 1e6) <= floats[0] + 3
+        assert floats[1] - 3 <= round(exact.upper * 1e6) <= floats[1]
+
+
+def test_three_topologies_differ_as_their_quorums_do() -> None:
+    found = {}
+    for name in ("two_regions_backup", "two_regions_warm", "five_regions_warm"):
+        scenario = load_scenario(ROOT / "scenarios" / "clouds" / f"dr_{name}.yaml")
+        rows = recoveries(scenario, 1000).filter(scope="region")
+        found[name] = quantile(rows["rto_ns"].to_list(), 0.5)
+        assert recoveries(scenario, 50).equals(recoveries(scenario, 50))
+    assert found["five_regions_warm"] < 60 * S
+    assert 5 * 60 * S < found["two_regions_warm"] < found["two_regions_backup"]
+
+
+def test_every_place_is_lost_in_turn() -> None:
+    scenario = load_scenario(ROOT / "scenarios" / "clouds" / "dr_five_regions_warm.yaml")
+    every = places(scenario)
+    assert {p.scope for p in every} == {"zone", "region", "provider"}
+    assert sum(len(p.validators) for p in every if p.scope == "zone") == 150
+    rows = recoveries(scenario, 100)
+    assert set(rows["place"]) == {p.name for p in every}
+    assert stages_of(scenario).standby == "warm"
+
+
+@pytest.mark.slow
+def test_whole_runs_recover_within_what_stages_say() -> None:
+    """Ten runs of 150 validators, a region lost in each: all within the stages' 99.9 %."""
+    scenario = load_scenario(ROOT / "scenarios" / "clouds" / "dr_five_regions_warm.yaml")
+    rows = recoveries(scenario, 20_000).filter(scope="region", how=BY_ITSELF)
+    for region, waited_ns in confirm(scenario, 10):
+        drawn = rows.filter(place=region)["consensus_ns"].to_list()
+        # Views that pass take no time there; three of them take less than a second here.
+        assert 0 < waited_ns <= quantile(drawn, 0.999) + S, region

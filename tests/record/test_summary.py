@@ -155,6 +155,7 @@ EXPECTED = {
     "lookups": 4,
     "lookup_crossings": 11,
     "lookup_timeouts": 6,
+    "lookups_poisoned": 0,
     "lookup_success_ppm": 750_000,
     "directory_latency_p50_ns": 11,
     "directory_latency_p99_ns": 12,

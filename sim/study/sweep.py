@@ -311,6 +311,9 @@ def _run(
             )
             for slot in slots:
                 slot.close()
+        if stop.requested:
+            # A worker may have ended its unit whole after it was given up.
+            sweep.results |= whole_replicates(open_run(writer.path), sweep.scenario)
     except BaseException as error:
         for result, _ in sweep.outcomes():
             writer.add(result)

@@ -10,7 +10,7 @@ import pytest
 
 from sim.engine import observer
 from sim.engine.world import World
-from sim.monitor import safety, votes, watch
+from sim.monitor import pinned, punishment, safety, votes, watch
 from sim.protocol import ledger
 from sim.world.agents.payload import book
 from tests.engine.census import census
@@ -50,6 +50,8 @@ def small_memories(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(safety, "KEEP", 64)
     monkeypatch.setattr(watch, "KEEP", 64)
     monkeypatch.setattr(votes, "KEEP", 64)
+    monkeypatch.setattr(punishment, "KEEP", 64)
+    monkeypatch.setattr(pinned, "_EPOCHS_KEPT", 16)
     monkeypatch.setattr(observer, "_ONCE_KEPT", 128)
     monkeypatch.setattr(observer, "_EPOCHS_KEPT", 16)
     monkeypatch.setattr(ledger, "_COMMITS_KEPT", 64)
@@ -72,11 +74,6 @@ def growth(early: Counter[str], late: Counter[str]) -> dict[str, tuple[int, int]
 
 
 @pytest.mark.usefixtures("small_memories")
-@pytest.mark.xfail(
-    strict=True,
-    reason="Conviction, EvidenceProposed, Jail and QuorumOverlap keep what every epoch added; "
-    "they must forget what is final",
-)
 def test_a_run_three_times_as_long_holds_no_more(tmp_path: Path) -> None:
     built = world(tmp_path, **LONG)
     assert built.plane is not None

@@ -11,7 +11,7 @@ from sim import load_scenario, open_run, run
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = ("smoke", "seven_nodes", "thousand_agents")
-MILLION = ("million_agents", "million_agents_under_fire")
+MILLION = ("million_agents", "million_agents_dht", "million_agents_under_fire")
 DIRECTORY = ("registry_storm", "churn", "flat_vs_hierarchical", "dht_million", "entry_gateways")
 
 

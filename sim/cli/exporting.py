@@ -37,11 +37,7 @@ def export_plans(name: str, folder: Path, overrides: Sequence[str]) -> int:
     table.add_column("sends to", overflow="fold")
     regions = len(whole.sites)
     for site in whole.sites:
-        reached = [
-            other.region
-            for other in whole.sites
-            if any(flow.lets(site.region, other.region) for flow in whole.flows)
-        ]
+        reached = [other.region for other in whole.reached(site)]
         shown = "all regions" if len(reached) == regions else ", ".join(reached) or "nobody"
         table.add_row(site.region, site.block, str(site.zones), str(site.validators), shown)
     screen.print(table)

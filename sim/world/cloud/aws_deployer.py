@@ -197,24 +197,15 @@ def _ingress(deployment: Deployment, site: Site) -> list[Template]:
         _rule(peer.block, deployment.validator_port, f"validators of {peer.region}")
         for peer in deployment.peers(site)
     ]
-    for networks, port, who in (
-        (deployment.agent_networks, deployment.agent_port, "agents"),
-        (deployment.operator_networks, deployment.administration_port, "operators"),
-        (deployment.metrics_networks, deployment.metrics_port, "metrics"),
-    ):
+    for who, networks, port in deployment.visitors():
         rules += [_rule(block, port, who) for block in networks]
     return rules
 
 
 def _egress(deployment: Deployment, site: Site) -> list[Template]:
-    targets = [
-        other
-        for other in deployment.sites
-        if any(f.lets(site.region, other.region) for f in deployment.flows)
-    ]
     rules = [
         _rule(other.block, deployment.validator_port, f"validators of {other.region}")
-        for other in targets
+        for other in deployment.reached(site)
     ]
     return [*rules, _rule(site.block, 443, "endpoints of services")]
 

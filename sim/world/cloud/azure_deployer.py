@@ -90,20 +90,11 @@ def _security_group(deployment: Deployment, site: Site) -> Template:
         (f"validators-of-{peer.region.replace(':', '-')}", peer.block, deployment.validator_port)
         for peer in deployment.peers(site)
     ]
-    for networks, port, who in (
-        (deployment.agent_networks, deployment.agent_port, "agents"),
-        (deployment.operator_networks, deployment.administration_port, "operators"),
-        (deployment.metrics_networks, deployment.metrics_port, "metrics"),
-    ):
+    for who, networks, port in deployment.visitors():
         wanted += [(f"{who}-{place}", block, port) for place, block in enumerate(networks)]
     rules = [
         _rule(name, 100 + 10 * place, "Inbound", "Allow", source=block, port=str(port))
         for place, (name, block, port) in enumerate(wanted)
-    ]
-    targets = [
-        other
-        for other in deployment.sites
-        if any(flow.lets(site.region, other.region) for flow in deployment.flows)
     ]
     rules += [
         _rule(
@@ -114,7 +105,7 @@ def _security_group(deployment: Deployment, site: Site) -> Template:
             target=other.block,
             port=str(deployment.validator_port),
         )
-        for place, other in enumerate(targets)
+        for place, other in enumerate(deployment.reached(site))
     ]
     # What machines of one cluster and its load balancer need of each other.
     rules.append(

@@ -111,6 +111,22 @@ class Deployment:
             if any(flow.lets(other.region, site.region) for flow in self.flows)
         )
 
+    def reached(self, site: Site) -> tuple[Site, ...]:
+        """Return the sites to whose validators those of `site` may send, in the plan's order."""
+        return tuple(
+            other
+            for other in self.sites
+            if any(flow.lets(site.region, other.region) for flow in self.flows)
+        )
+
+    def visitors(self) -> tuple[tuple[str, tuple[str, ...], int], ...]:
+        """Return (who, networks, port) of everybody but validators who may come in."""
+        return (
+            ("agents", self.agent_networks, self.agent_port),
+            ("operators", self.operator_networks, self.administration_port),
+            ("metrics", self.metrics_networks, self.metrics_port),
+        )
+
     def linked(self, site: Site) -> tuple[Site, ...]:
         """Return the other sites to or from which a message of `site` may pass."""
         return tuple(

@@ -191,11 +191,7 @@ def _budget(deployment: Deployment, site: Site) -> Object:
 
 
 def _policy(deployment: Deployment, site: Site) -> Object:
-    targets = [
-        other.block
-        for other in deployment.sites
-        if any(flow.lets(site.region, other.region) for flow in deployment.flows)
-    ]
+    targets = [other.block for other in deployment.reached(site)]
     way_in = [([peer.block for peer in deployment.peers(site)], deployment.validator_port)]
     way_in.append((list(deployment.agent_networks), deployment.agent_port))
     way_in.append((list(deployment.metrics_networks), deployment.metrics_port))

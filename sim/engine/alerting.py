@@ -88,7 +88,8 @@ class Board:
         self._heard: dict[tuple[str, str], list[int]] = {}
         self._heard_before: dict[tuple[str, str], list[int]] = {}
         """By pair of regions: messages sent and arrived, in this second and the one before."""
-        self._services: dict[int, tuple[int, int]] = {}
+        self._signed = _NOTHING
+        """Signatures that key services granted so far, and how long they took."""
         self._last_commit_ns = 0
         self._seen_ns = 0
         self._servers = _servers(scenario)
@@ -273,15 +274,10 @@ class Board:
         struck = [node.validator for node in nodes if isinstance(node.validator, Impaired)]
         self.gauge("disks_struck", sum(not core.disk.sound for core in struck))
         self.gauge("keys_out_of_reach", sum(core.unsigned > 0 for core in struck))
-        services = {id(service): service for core in struck for service in core.services}
-        asked = took_ns = 0
-        for key, service in services.items():
-            before = self._services.get(key, _NOTHING)
-            fresh = service.asked - before[0]
-            asked += fresh
-            took_ns += service.waited_ns - before[1] + fresh * service.delay_ns
-        self._services = {key: (s.asked, s.waited_ns) for key, s in services.items()}
-        self.gauge("signature_wait", took_ns // max(1, asked))
+        before, took_ns = self._signed, sum(core.signing_ns for core in struck)
+        self._signed = (sum(core.signed for core in struck), took_ns)
+        fresh = self._signed[0] - before[0]
+        self.gauge("signature_wait", (took_ns - before[1]) // max(1, fresh))
 
     # -- validators' rows --------------------------------------------------------------------
 

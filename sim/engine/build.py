@@ -17,6 +17,7 @@ from sim.engine.adversary import Engagement
 from sim.engine.alerting import Board
 from sim.engine.attacks import attach, engagements
 from sim.engine.baselines import CERTIFIED, baseline, electorate_of
+from sim.engine.custody import KeyServices
 from sim.engine.disturbances import link_rules, timetable
 from sim.engine.driver import Driver
 from sim.engine.faults import Timetable, touches
@@ -133,8 +134,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
         signature_bytes=SIGNATURE_BYTES,
         first_commit=payload.commit if alerts is None else _both(payload.commit, alerts.committed),
     )
-    watch = _watch(setting, observer)
-    meter = Meter(recorder, setting.tables.regions)
+    watch, meter = _watch(setting, observer), Meter(recorder, setting.tables.regions)
     links, signer = Links(rules, regions), _signer(scenario, len(nodes))
     driver = _driver(setting, payload, observer, watch, meter, links, signer)
     driver.transport.tap = _tap(scenario, recorder)
@@ -147,6 +147,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
         revive=_reviver(driver, watch),
         record=_fault_rows(recorder, env),
         healed=watch.healed,
+        keys=KeyServices(scenario.clouds, regions, setting.chance),
     )
     faults.schedule(entries, scenario.duration_ns)
     if plane is not None and plane_faults is not None:

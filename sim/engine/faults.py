@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from simpy.events import URGENT
 
+from sim.engine.custody import KeyServices
 from sim.engine.driver import Driver
 from sim.engine.impairment import Impaired
 from sim.engine.node import Node
@@ -72,6 +73,7 @@ class Timetable:
         revive: Callable[[Node, bool], None],
         record: Callable[[int, Fault, str], None],
         healed: Callable[[int], None],
+        keys: KeyServices,
     ) -> None:
         self.env = driver.env
         self.nodes = driver.nodes
@@ -81,6 +83,8 @@ class Timetable:
         self._revive = revive
         self._record = record
         self._healed = healed
+        self.keys = keys
+        """Services that hold keys whether or not a fault strikes."""
         self._crashes = [0] * len(self.nodes)
         self._forgot = [False] * len(self.nodes)
         self._slow: dict[int, list[int]] = {}
@@ -96,10 +100,18 @@ class Timetable:
                 self._at(when_ns, entry, begins=begins)
 
     def impair(self, entries: list[Entry]) -> None:
-        """Put computers that faults can strike under the cores of those that they will strike."""
+        """Put computers that faults can strike under the cores of those that they will strike,
+        and of those whose keys lie in a service."""
         impairing = [entry.fault for entry in entries if entry.fault.impairs]
-        for node in dict.fromkeys(node for fault in impairing for node in fault.nodes):
+        struck = [node for fault in impairing for node in fault.nodes]
+        remote = [node for account in self.keys.accounts for node in account.nodes]
+        for node in dict.fromkeys((*struck, *remote)):
             self._impair(node)
+        for account in self.keys.accounts:
+            for node in account.nodes:
+                self.nodes[node].keys_elsewhere = True
+                self._computers[node].account = account
+                self._computers[node].services.append(account.service)
 
     def _impair(self, node: int) -> None:
         struck = self.nodes[node]

@@ -1,8 +1,9 @@
-"""Let a core run on a computer whose clock, disk or key service a fault has struck.
+"""Let a core run on a computer whose keys lie elsewhere, or which a fault has struck.
 
-Owns the place of such faults between a core and whoever drives it (the driver, or a mind): what the
-core takes for the time, what of its own leaves and when. Statements that an adversary makes up
-itself don't pass here: it holds its keys. Must not know the timetable.
+Owns the place of key services, and of faults of clocks, disks and keys, between a core and whoever
+drives it (the driver, or a mind): what the core takes for the time, what of its own leaves and
+when. Statements that an adversary makes up itself don't pass here: it holds its keys. Must not know
+the timetable.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from sim.world.faults.clock_skew import LocalClock
 from sim.world.faults.disk import Disk
 
 if TYPE_CHECKING:
+    from sim.engine.custody import Account
     from sim.engine.world import Chained
 
 
 class Impaired:
-    """A core on a struck computer: it stands in the core's place.
+    """A core on such a computer: it stands in the core's place.
 
     `owes(me, message)` says whether a message carries a statement of its own that is not signed.
     """
@@ -41,8 +43,12 @@ class Impaired:
         self.disk = disk
         self.unsigned = 0
         """How many faults keep it from signing."""
+        self.account: Account | None = None
+        """Who holds its keys; None where it does so itself."""
         self.services: list[KeyService] = []
         """Who grants its signatures; all of them must."""
+        self.signed = self.signing_ns = 0
+        """Signatures that services granted it, and how long they took."""
         self._unwritten: Persist | None = None
         self._last_ns = 0
         """When the last of its own statements leaves: later ones never overtake it."""
@@ -111,6 +117,12 @@ class Impaired:
     def _leaves_ns(self, now_ns: int) -> int:
         """Return when a statement made now is durable and signed, each asked for at once."""
         granted = [service.sign(now_ns) for service in self.services]
+        if granted:
+            took_ns = max(granted) - now_ns
+            self.signed += 1
+            self.signing_ns += took_ns
+            if self.account is not None:
+                self.account.signed(took_ns)
         self._last_ns = max([self.disk.durable_ns(now_ns), self._last_ns, *granted])
         return self._last_ns
 

@@ -29,6 +29,7 @@ class Node:
         "delivered",
         "downlink",
         "id",
+        "keys_elsewhere",
         "leaving",
         "life",
         "links",
@@ -56,6 +57,8 @@ class Node:
         self.uplink: Lane = links[0].consensus
         self.downlink: Lane = links[1].consensus
         self.up = True
+        self.keys_elsewhere = False
+        """Whether a service signs for it: then its own processors don't."""
         self.life = 0
         self.sequence = 0
         self.delivered = 0

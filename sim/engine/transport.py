@@ -211,8 +211,10 @@ class Transport:
     # -- leaving ------------------------------------------------------------------------------
 
     def sign(self, node: Node) -> int:
-        """Return when `node` has signed a statement made now."""
+        """Return when `node` has signed a statement made now; a key service signed before now."""
         node.sequence = number = node.sequence + 1
+        if node.keys_elsewhere:
+            return self.agenda.now_ns
         bits = proceed(self._signing[node.id], number)
         cost = self._signing_ns[bisect_right(self._attempts, bits)]
         return node.cpu.serve(self.agenda.now_ns, cost)

@@ -121,6 +121,7 @@ class World:
                 self.office.admitted(rows.traffic)
         self.meter.close_second(now_ns)
         self.stations.close_second(now_ns)
+        self.timetable.keys.close_second(now_ns, self.recorder)
         self.observer.close_second(now_ns)
         self._balance(now_ns)
         for node, chain in enumerate(self._chains()):

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import polars as pl
 
+from sim.record.cloud_metrics import CLOUD_METRICS
 from sim.record.compliance_metrics import COMPLIANCE_METRICS
 from sim.record.histogram import quantile_ns
 from sim.record.measures import Metric, Tables
@@ -101,6 +102,8 @@ def _share(
     return measure
 
 
+_TABLE_OF = {"compliance": "audit", "keys": "signatures"}
+"""By optional part: the table that has rows where a run had it."""
 _ACROSS = pl.col("source_region") != pl.col("destination_region")
 
 
@@ -391,6 +394,7 @@ METRICS: tuple[Metric, ...] = (
     *BATCH_METRICS,
     *DIRECTORY_METRICS,
     *COMPLIANCE_METRICS,
+    *CLOUD_METRICS,
     Metric("violations", "count", "kinds of broken invariants", _rows("violations")),
 )
 
@@ -412,10 +416,12 @@ def metrics_of(
         "routing_short_ppm": short,
         "routing_stale_ppm": stale,
     }
-    audited = bool(tables("audit").head(1).collect().height)
+    there = {
+        part: bool(tables(table).head(1).collect().height) for part, table in _TABLE_OF.items()
+    }
     found: Metrics = {}
     for metric in METRICS:
-        if metric.part == "compliance" and not audited:
+        if metric.part and not there[metric.part]:
             found[metric.name] = None
         elif metric.measure is None:
             found[metric.name] = handed_in[metric.name]

@@ -420,6 +420,19 @@ TABLES: tuple[Table, ...] = (
         ),
     ),
     Table(
+        "signatures",
+        "What key services that hold consensus keys did, by second and region.",
+        "rounds",
+        (
+            _SECOND,
+            _label("region", "region of the service and of those who asked"),
+            _sum("asked", "signatures asked for"),
+            _sum("took_ns", "time until they were there, added up"),
+            Column("longest_ns", "int", "the longest of them", merge="max"),
+        ),
+        optional=True,
+    ),
+    Table(
         "alerts",
         "One row an alert that fired, series by series.",
         "rounds",

@@ -51,6 +51,10 @@ COMPLIANCE_DURATIONS: tuple[str, ...] = (
 )
 """Longest times of compliance; they need a `compliance` section."""
 
+KEY_COUNTS: tuple[str, ...] = ("signatures_asked",)
+KEY_DURATIONS: tuple[str, ...] = ("signature_mean", "signature_max")
+"""What key services did; they need one in `clouds.custody`."""
+
 COUNT_METRICS: tuple[str, ...] = (
     "blocks_committed",
     "blocks_discarded",
@@ -85,6 +89,7 @@ COUNT_METRICS: tuple[str, ...] = (
     "shards_taken_over",
     "violations",
     *COMPLIANCE_COUNTS,
+    *KEY_COUNTS,
 )
 """Plain counts over the run, as `sim.record.summary` names them."""
 
@@ -109,6 +114,7 @@ DURATION_METRICS: tuple[str, ...] = (
     "directory_latency_p99",
     "directory_region_latency_p99",
     *COMPLIANCE_DURATIONS,
+    *KEY_DURATIONS,
 )
 """Durations; `sim.record.summary` carries them in nanoseconds under the name with `_ns`."""
 

@@ -7,15 +7,17 @@ Owns: its fields. Allowances decide which links exist in a run, and all of it wh
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKind
-from sim.scenario.fields import Count, Marker, Text, bandwidth, duration, size
+from sim.scenario.fields import Count, Marker, Text, bandwidth, duration, rate, size
 from sim.scenario.occurrence import Distribution, Known, Lognormal
 from sim.scenario.quantities import QuantityError
 
+T = TypeVar("T")
 _DAY_NS, _MINUTE_NS = 86_400 * 10**9, 60 * 10**9
 ANYWHERE = "0.0.0.0/0"
 _DECISION = Lognormal(kind="lognormal", median_ns=10 * _MINUTE_NS, sigma_micro=700_000)
@@ -123,6 +125,37 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalKeys:
+    """Validators hold their consensus keys and sign on their own processors."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["local"]
+    """Told apart by this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceKeys:
+    """The region's key service holds them: each statement waits for its answer."""
+
+    __pydantic_config__ = STRICT
+    kind: Literal["service"]
+    """Told apart by this."""
+    quota_nhz: Annotated[int, rate("1 /h", "1000000 /s")] | None = None
+    """Signatures that it grants all validators of the region together, an account's quota; more
+    wait for their turn. Left out, the provider's own: 1,000 /s at AWS, 200 /s at Azure."""
+    burst: Annotated[int, Count(1, 1_000_000)] | None = None
+    """How many it grants at once after a rest; left out, what the provider counts a quota over:
+    1 s at AWS, 10 s at Azure."""
+    latency_ns: Annotated[int, duration("0 s", "1 min")] = 50_000_000
+    """Median time to an answer (reports of AWS KMS: 50 to 200 ms a signature)."""
+    latency_p99_ns: Annotated[int, duration("0 s", "10 min")] = 200_000_000
+    """Its 99th percentile."""
+
+
+Custody: TypeAlias = Annotated[LocalKeys | ServiceKeys, ByKind()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditTrail:
     """The clouds' own records of who did what to the deployment."""
 
@@ -187,6 +220,9 @@ class Clouds:
     """Where validators listen."""
     keys: Keys = Keys()
     """Keys at rest."""
+    custody: dict[str, Custody] = field(default_factory=dict)
+    """Who holds consensus keys, by region or provider (a region's own entry comes first); left
+    out, validators do."""
     audit: AuditTrail = AuditTrail()
     """Audit trails."""
     backups: DiskBackups = DiskBackups()
@@ -196,3 +232,8 @@ class Clouds:
     replicas: dict[str, PlaceName] = field(default_factory=dict)
     """Where an AWS region's audit trail is copied to; left out, the next region of its separate
     cloud, if there is one. Azure copies to the region that it has paired with it."""
+
+
+def entry_at(entries: Mapping[str, T], region: str) -> T | None:
+    """Return a region's entry, else its provider's, of what is stated by place."""
+    return entries.get(region, entries.get(region.partition(":")[0]))

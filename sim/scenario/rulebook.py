@@ -40,6 +40,7 @@ def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:
         rules_alerts,
         rules_clouds,
         rules_compliance,
+        rules_custody,
         rules_directory,
         rules_expect,
         rules_faults,

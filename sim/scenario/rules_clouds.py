@@ -25,7 +25,7 @@ def placed_regions(validators: Any) -> dict[str, int]:
     return counts
 
 
-def _unknown(name: str, regions: dict[str, int]) -> str | None:
+def refers_to_nobody(name: str, regions: dict[str, int]) -> str | None:
     """Say that a name is neither a region with validators nor its provider; None if it is."""
     names = [*regions, *dict.fromkeys(region.partition(":")[0] for region in regions)]
     if name in names:
@@ -56,7 +56,7 @@ def _networks(clouds: Any, validators: Any) -> Iterator[Finding]:
     blocks = default_blocks(list(regions))
     for region, block in clouds.networks.items():
         where = ("clouds", "networks", region)
-        unknown = _unknown(region, regions)
+        unknown = refers_to_nobody(region, regions)
         if unknown or region not in regions:
             yield where, unknown or f"`{region}` is a provider: networks belong to regions"
             continue
@@ -91,7 +91,7 @@ def _allowances(clouds: Any, validators: Any) -> Iterator[Finding]:
         if isinstance(each, ValidatorTraffic):
             for key, names in (("from", each.source), ("to", each.target)):
                 for place, name in enumerate(names):
-                    unknown = _unknown(name, regions)
+                    unknown = refers_to_nobody(name, regions)
                     if unknown:
                         yield (*where, key, place), unknown
         elif isinstance(each, OperatorTraffic | MetricsTraffic):
@@ -121,7 +121,7 @@ def _replicas(clouds: Any, validators: Any) -> Iterator[Finding]:
     regions = placed_regions(validators)
     for region, target in clouds.replicas.items():
         where = ("clouds", "replicas", region)
-        unknown = _unknown(region, regions) or _unknown(target, regions)
+        unknown = refers_to_nobody(region, regions) or refers_to_nobody(target, regions)
         if unknown or region not in regions or target not in regions:
             yield where, unknown or "copies go from a region to a region"
         elif region.startswith("az:"):

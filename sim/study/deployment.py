@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.engine.clouds import flows_of
+from sim.engine.custody import custody_of
 from sim.scenario.clouds import (
     AgentTraffic,
     Clouds,
@@ -24,6 +25,7 @@ from sim.scenario.quantities import DURATION, SHARE
 from sim.scenario.rules_clouds import placed_regions
 from sim.study.dashboards import dashboards, prometheus_rules
 from sim.world.cloud import aws_deployer, azure_deployer, kubernetes
+from sim.world.cloud.custody import Custody
 from sim.world.cloud.deployment import (
     PROVIDERS,
     Deployment,
@@ -57,7 +59,8 @@ class PlanRefused(Exception):
 def deployment(scenario: Scenario) -> Deployment:
     """Return what a scenario's deployment consists of; without `clouds`, with their defaults.
 
-    Raises ValueError for a region of a provider that no plans are written for.
+    Raises ValueError for a region of a provider that no plans are written for, and where a key
+    service is to sign that has no keys of the suite.
     """
     clouds = scenario.clouds or Clouds()
     regions = placed_regions(scenario.validators)
@@ -70,7 +73,12 @@ def deployment(scenario: Scenario) -> Deployment:
     copies.update(clouds.replicas)
     sites = tuple(
         Site(
-            region, blocks[region], len(zones_of(region)), count, (copies | clouds.replicas)[region]
+            region,
+            blocks[region],
+            len(zones_of(region)),
+            count,
+            copies[region],
+            _signing(clouds, region),
         )
         for region, count in regions.items()
     )
@@ -93,6 +101,17 @@ def deployment(scenario: Scenario) -> Deployment:
         workers=workers.consensus + workers.agents,
         settings=_settings(scenario),
     )
+
+
+def _signing(clouds: Clouds, region: str) -> Custody | None:
+    custody = custody_of(clouds, region)
+    if custody is not None and not custody.offer.signs:
+        raise ValueError(
+            f"{region}: {custody.offer.service} has no ML-DSA-87 keys, so no plan can let it sign "
+            "votes, though a run can ask what it would be like: state `kind: local` for it in "
+            "`clouds.custody`"
+        )
+    return custody
 
 
 def _networks(clouds: Clouds, kind: type[Any]) -> tuple[str, ...]:

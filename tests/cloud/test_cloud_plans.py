@@ -55,7 +55,8 @@ def test_plans_pass_their_own_inspection(name: str) -> None:
 
 
 def test_there_are_the_thirteen_checks_of_the_source_document() -> None:
-    assert len(CHECKS) == 13
+    """And one more, of where votes are signed, which it leaves open."""
+    assert len(set(CHECKS) - {"votes_signed_as_simulated"}) == 13
     assert all(check.__doc__ for check in CHECKS.values())
 
 
@@ -210,7 +211,8 @@ def test_planted_faults_are_refused(
 
 
 def test_every_check_has_a_planted_fault() -> None:
-    assert {check for _, check in PLANTED} == set(CHECKS)
+    """Those of signing keys are in test_cloud_custody.py."""
+    assert {check for _, check in PLANTED} == set(CHECKS) - {"votes_signed_as_simulated"}
 
 
 def test_a_refused_plan_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,19 @@ REFUSED = (
     ("replicas: {az:usgovtexas: aws:us-gov-west-1}", "leave it out"),
     ("replicas: {aws:us-gov-west-1: aws:eu-north-1}", "refers to nobody"),
     ("custody: service", "custody"),
+    ("custody: {gcp: {kind: service}}", "refers to nobody"),
+    ("custody: {aws:us-gov-west-2: {kind: local}}", "did you mean `aws:us-gov-west-1`?"),
+    (
+        "custody: {aws: {kind: service, quota: 0 /s}}",
+        "0 /s is below the least value, 0.000277778 /s",
+    ),
+    ("custody: {aws: {kind: service, burst: 0}}", "0 is below the least value, 1"),
+    ("custody: {aws: {kind: hsm}}", "one of: local, service"),
+    ("custody: {aws: {kind: local, quota: 5 /s}}", "`quota` is not known"),
+    (
+        "custody: {aws: {kind: service, latency: 30 ms, latency_p99: 20 ms}}",
+        "20 ms is less than the median, 30 ms",
+    ),
 )
 
 

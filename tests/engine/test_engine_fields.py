@@ -197,7 +197,10 @@ def everywhere() -> list[dict[str, Any]]:
         {
             "duration": "1 s",
             "validators": {"stake": {"kind": "listed", "amounts": [1_000_000] * 4}},
-            "clouds": {"allow": [{"kind": "validators", "to": ["aws"]}]},
+            "clouds": {
+                "allow": [{"kind": "validators", "to": ["aws"]}],
+                "custody": {"aws": {"kind": "service", "quota": "100 /s", "burst": 2}},
+            },
         },
     ]
 

@@ -11,6 +11,7 @@ AWS GovCloud (US) user guide on the partition `aws-us-gov`.
 
 from __future__ import annotations
 
+from sim.world.cloud.aws_keys import keys_at_rest, signing_keys
 from sim.world.cloud.aws_trail import audit
 from sim.world.cloud.cloudformation import (
     Template,
@@ -31,7 +32,8 @@ DISK_GIB = 200
 """Of a validator: chain, ledger and audit segments of some months (assumption)."""
 _SIZES = (("large", 2), ("xlarge", 4), ("2xlarge", 8), ("4xlarge", 16), ("8xlarge", 32))
 _LARGEST = ("32xlarge", 128)
-_ROOT = "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"
+MOST_RESOURCES = 500
+"""Of a template (AWS CloudFormation user guide, "Quotas")."""
 
 
 def machine(workers: int) -> str:
@@ -54,12 +56,24 @@ def template(deployment: Deployment, site: Site) -> Template:
         }
     }
     conditions: Template = {"Replicates": equals("Replicate", "true")}
-    _keys(resources, deployment, site)
+    keys_at_rest(resources, deployment, site)
     _network(resources, deployment, site)
     _peers(resources, parameters, conditions, deployment, site)
     audit(resources, deployment, site)
     _cluster(resources, deployment, site)
     _backups(resources, deployment, site)
+    outputs: Template = {
+        "Vpc": {"Value": ref("Vpc")},
+        "TrailBucket": {"Value": ref("TrailBucket")},
+        "Cluster": {"Value": ref("Cluster")},
+    }
+    if site.custody is not None:
+        signing_keys(resources, outputs, deployment, site, site.custody)
+    if len(resources) > MOST_RESOURCES:
+        raise ValueError(
+            f"{site.region}: {len(resources)} resources for {site.validators} validators; a stack "
+            f"holds {MOST_RESOURCES}: spread them over more regions, or let them hold their keys"
+        )
     if site.replica is None:
         del parameters["Replicate"], conditions["Replicates"]
     whole: Template = {
@@ -71,46 +85,8 @@ def template(deployment: Deployment, site: Site) -> Template:
     if conditions:
         whole["Conditions"] = conditions
     whole["Resources"] = resources
-    whole["Outputs"] = {
-        "Vpc": {"Value": ref("Vpc")},
-        "TrailBucket": {"Value": ref("TrailBucket")},
-        "Cluster": {"Value": ref("Cluster")},
-    }
+    whole["Outputs"] = outputs
     return whole
-
-
-def _keys(resources: Template, deployment: Deployment, site: Site) -> None:
-    services = ["cloudtrail.amazonaws.com", f"logs.{site.name}.amazonaws.com"]
-    uses = ["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*"]
-    resources["Key"] = {
-        "Type": "AWS::KMS::Key",
-        "DeletionPolicy": "Retain",
-        "UpdateReplacePolicy": "Retain",
-        "Properties": {
-            "Description": "Disks, backups, logs and the audit trail of validators",
-            "EnableKeyRotation": True,
-            "RotationPeriodInDays": deployment.key_rotation_days,
-            "KeyPolicy": {
-                "Version": "2012-10-17",
-                "Statement": [
-                    {
-                        "Sid": "Account",
-                        "Effect": "Allow",
-                        "Principal": {"AWS": text(_ROOT)},
-                        "Action": "kms:*",
-                        "Resource": "*",
-                    },
-                    {
-                        "Sid": "Services",
-                        "Effect": "Allow",
-                        "Principal": {"Service": services},
-                        "Action": [*uses, "kms:DescribeKey"],
-                        "Resource": "*",
-                    },
-                ],
-            },
-        },
-    }
 
 
 def _network(resources: Template, deployment: Deployment, site: Site) -> None:

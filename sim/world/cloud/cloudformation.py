@@ -51,8 +51,16 @@ def parameter(description: str) -> Template:
     return {"Type": "String", "Default": "", "Description": description}
 
 
-def role(service: str, *policies: str, statements: list[Template] | None = None) -> Template:
-    """Let a service act with managed policies, or with statements of its own."""
+def role(
+    service: str,
+    *policies: str,
+    statements: list[Template] | None = None,
+    tagged: bool = False,
+) -> Template:
+    """Let a service act with managed policies, or with statements of its own.
+
+    `tagged`: it says in tags of the session for whom it acts.
+    """
     properties: Template = {
         "AssumeRolePolicyDocument": {
             "Version": "2012-10-17",
@@ -60,7 +68,7 @@ def role(service: str, *policies: str, statements: list[Template] | None = None)
                 {
                     "Effect": "Allow",
                     "Principal": {"Service": service},
-                    "Action": "sts:AssumeRole",
+                    "Action": ["sts:AssumeRole", "sts:TagSession"] if tagged else "sts:AssumeRole",
                 }
             ],
         }

@@ -10,6 +10,8 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from sim.world.cloud.custody import Custody
+
 PROVIDERS = ("aws", "az")
 """Providers that plans are written for."""
 PAIRED = "the region that Azure has paired with it"
@@ -29,7 +31,8 @@ class Subnet:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One region of a provider. `zones`: how many it has; `replica`: where its trail is copied.
+    """One region of a provider. `zones`: how many it has; `replica`: where its trail is copied;
+    `custody`: the key service that signs votes, None where validators do.
 
     Azure copies to the region that it has paired with a region, which is not for a plan to choose.
     """
@@ -39,6 +42,7 @@ class Site:
     zones: int
     validators: int
     replica: str | None = None
+    custody: Custody | None = None
 
     @property
     def provider(self) -> str:
@@ -119,6 +123,10 @@ class Deployment:
             if any(flow.lets(site.region, other.region) for flow in self.flows)
         )
 
+    def signing_key(self, pod: str) -> str:
+        """Return the name under which a key service keeps the key of a validator's pod."""
+        return f"{self.name}-{pod}"
+
     def visitors(self) -> tuple[tuple[str, tuple[str, ...], int], ...]:
         """Return (who, networks, port) of everybody but validators who may come in."""
         return (
@@ -138,6 +146,11 @@ class Deployment:
                 for flow in self.flows
             )
         )
+
+
+def pod(number: int) -> str:
+    """Return the name of a validator in its region's cluster, from 0."""
+    return f"validator-{number}"
 
 
 def closed_links(flows: Sequence[Flow], regions: Iterable[str]) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,4 @@
-"""Look plans over before they are written: 13 checks of what a deployment must never lack.
+"""Look plans over before they are written: checks of what a deployment must never lack.
 
 Owns: the checks, each with what it found and where. They read the templates as a deployer would, so
 that they also judge plans that somebody has edited. Must not know: how templates are made, files.
@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+from sim.world.cloud.custody import KEY_SPEC
 from sim.world.cloud.deployment import Deployment, Site
 
 Plans: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -186,7 +187,7 @@ def keys_rotate(deployment: Deployment, plans: Plans) -> Iterator[str]:
     days = deployment.key_rotation_days
     for site, plan in _sites(deployment, plans):
         if site.provider == "aws":
-            keys = _parts(plan, "AWS::KMS::Key")
+            keys = [k for k in _parts(plan, "AWS::KMS::Key") if "KeySpec" not in k]
             good = bool(keys) and all(
                 key.get("EnableKeyRotation") is True and key.get("RotationPeriodInDays") == days
                 for key in keys
@@ -201,6 +202,30 @@ def keys_rotate(deployment: Deployment, plans: Plans) -> Iterator[str]:
 def _rotations(key: Mapping[str, Any]) -> list[str]:
     actions = key.get("rotationPolicy", {}).get("lifetimeActions", ())
     return [a["trigger"]["timeAfterCreate"] for a in actions if a["action"]["type"] == "rotate"]
+
+
+@_check
+def votes_signed_as_simulated(deployment: Deployment, plans: Plans) -> Iterator[str]:
+    """Where a key service signs, each validator has a key of the suite, and nobody else uses it."""
+    for site, plan in _sites(deployment, plans):
+        keys = [key for key in _parts(plan, "AWS::KMS::Key") if "KeySpec" in key]
+        wanted = 0 if site.custody is None else site.validators
+        good = [key for key in keys if key["KeySpec"] == KEY_SPEC]
+        if len(keys) != wanted or len(good) != wanted:
+            yield f"{site.region}: {len(good)} {KEY_SPEC} keys for {wanted} validators"
+        owners = [owner for key in good for owner in _signers(key)]
+        if len(dict.fromkeys(owners)) != len(good) or "" in owners:
+            yield f"{site.region}: keys can be used by others than their validator"
+
+
+def _signers(key: Mapping[str, Any]) -> Iterator[str]:
+    """Yield whose pod may sign with a key; empty for everybody."""
+    for statement in key["KeyPolicy"]["Statement"]:
+        actions = statement["Action"]
+        named = [actions] if isinstance(actions, str) else actions
+        if any(action in ("*", "kms:*", "kms:Sign", "kms:S*") for action in named):
+            tests = statement.get("Condition", {}).get("StringEquals", {})
+            yield tests.get("aws:PrincipalTag/kubernetes-pod-name", "")
 
 
 @_check

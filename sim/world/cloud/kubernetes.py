@@ -31,7 +31,13 @@ def objects(deployment: Deployment, site: Site) -> list[Object]:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": _meta(deployment, "settings"),
-            "data": {**deployment.settings, "region": site.region},
+            "data": {**deployment.settings, "region": site.region, **_custody(site)},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": _meta(deployment, "validator"),
+            "automountServiceAccountToken": False,
         },
         _service(deployment),
         _stateful_set(deployment, site),
@@ -59,7 +65,18 @@ def helm_values(deployment: Deployment, site: Site) -> Object:
         "peers": [peer.block for peer in deployment.peers(site)],
         "agents": list(deployment.agent_networks),
         "metrics": list(deployment.metrics_networks),
-        "settings": dict(deployment.settings),
+        "settings": {**deployment.settings, **_custody(site)},
+    }
+
+
+def _custody(site: Site) -> dict[str, str]:
+    """Say who signs: validators with keys of their own, or the region's key service."""
+    if site.custody is None:
+        return {"custody": "local"}
+    return {
+        "custody": "service",
+        "key-service": site.custody.offer.service,
+        "key-service-quota": site.custody.quota_text,
     }
 
 
@@ -99,6 +116,7 @@ def _stateful_set(deployment: Deployment, site: Site) -> Object:
             "template": {
                 "metadata": {"labels": LABEL},
                 "spec": {
+                    "serviceAccountName": "validator",
                     "automountServiceAccountToken": False,
                     "terminationGracePeriodSeconds": 60,
                     "securityContext": {
@@ -108,7 +126,7 @@ def _stateful_set(deployment: Deployment, site: Site) -> Object:
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
                     "topologySpreadConstraints": _spread(site),
-                    "containers": _containers(deployment),
+                    "containers": _containers(deployment, site),
                 },
             },
             "volumeClaimTemplates": [
@@ -140,7 +158,7 @@ def _spread(site: Site) -> list[Object]:
     ]
 
 
-def _containers(deployment: Deployment) -> list[Object]:
+def _containers(deployment: Deployment, site: Site) -> list[Object]:
     sealed = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -153,6 +171,7 @@ def _containers(deployment: Deployment) -> list[Object]:
             "name": "validator",
             "image": IMAGES["validator"],
             "envFrom": [{"configMapRef": {"name": "settings"}}],
+            "env": _environment(deployment, site),
             "ports": [
                 {"name": "validators", "containerPort": deployment.validator_port},
                 {"name": "agents", "containerPort": deployment.agent_port},
@@ -178,6 +197,14 @@ def _containers(deployment: Deployment) -> list[Object]:
             "volumeMounts": [{**chain, "readOnly": True}],
         },
     ]
+
+
+def _environment(deployment: Deployment, site: Site) -> list[Object]:
+    """Tell a validator its own name, and under which one its key lies in a service."""
+    own = {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    if site.custody is None:
+        return [own]
+    return [own, {"name": "SIGNING_KEY", "value": f"alias/{deployment.signing_key('$(POD)')}"}]
 
 
 def _budget(deployment: Deployment, site: Site) -> Object:

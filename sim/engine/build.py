@@ -17,6 +17,7 @@ from sim.engine.adversary import Engagement
 from sim.engine.alerting import Board
 from sim.engine.attacks import attach, engagements
 from sim.engine.baselines import CERTIFIED, baseline, electorate_of
+from sim.engine.clouds import open_standby
 from sim.engine.custody import KeyServices
 from sim.engine.disturbances import link_rules, timetable
 from sim.engine.driver import Driver
@@ -91,6 +92,8 @@ class Setting:
     first: EpochParameters
     """What the first epoch pins; a baseline's only one."""
     census: Census
+    core: Callable[[int], Core]
+    """Makes the core of a validator."""
     nodes: list[Node]
     minds: dict[int, list[Engagement]]
     sieges: tuple[Siege, ...]
@@ -153,8 +156,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
     if plane is not None and plane_faults is not None:
         _schedule_links(env, plane_faults, scenario.duration_ns)
         if scenario.network.lanes == "shared":
-            plane_faults.lending = Lending(env, plane, nodes)
-            plane_faults.lending.start()
+            _lend(plane_faults, plane, setting)
         Besiegers(setting.sieges, plane_faults, driver, recorder, watch).schedule(scenario)
     _schedule_operations(scenario, env, driver, nodes, observer)
     attach(scenario, setting.minds, driver, recorder, watch)
@@ -178,7 +180,13 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
         stations=StationMeter(recorder, nodes),
         office=None if ear is None else _office(setting, ear, watch, links, signer, store),
         alerts=alerts,
+        standby=open_standby(setting, faults, driver.transport, observer, watch.healed, recorder),
     )
+
+
+def _lend(faults: PlaneFaults, plane: AgentPlane, setting: Setting) -> None:
+    faults.lending = Lending(setting.env, plane, setting.nodes)
+    faults.lending.start()
 
 
 def _watch(setting: Setting, observer: Observer) -> Watch:
@@ -225,6 +233,7 @@ def _setting(scenario: Scenario, chance: Chance) -> Setting:
         electorate=electorate,
         first=first,
         census=census,
+        core=core,
         nodes=nodes,
         minds=engagements(scenario, census, chance),
         sieges=sieges(scenario, tables, census, chance),

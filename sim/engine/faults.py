@@ -17,6 +17,7 @@ from sim.engine.driver import Driver
 from sim.engine.impairment import Impaired
 from sim.engine.node import Node
 from sim.engine.plane_faults import PlaneFaults
+from sim.protocol.validator import Validator
 from sim.world.agents.changes import Change, Disconnect, ShardLoss, Surge
 from sim.world.chance import Chance
 from sim.world.crypto.key_service import KeyService
@@ -87,6 +88,10 @@ class Timetable:
         """Services that hold keys whether or not a fault strikes."""
         self._crashes = [0] * len(self.nodes)
         self._forgot = [False] * len(self.nodes)
+        self._away = [False] * len(self.nodes)
+        """Who runs elsewhere: what strikes its own machine does not reach it."""
+        self.told: Callable[[Fault, bool], None] | None = None
+        """Who else hears that a fault has just begun (True) or ended."""
         self._slow: dict[int, list[int]] = {}
         self._throttled: dict[int, list[int]] = {}
         self._rates = [node.links[0].bits_per_s for node in self.nodes]
@@ -135,13 +140,27 @@ class Timetable:
         else:
             entry.fault.end(self)
             self._healed(self.env.now)
+        if self.told is not None:
+            self.told(entry.fault, begins)
 
     # -- Target -------------------------------------------------------------------------------
 
     def crash(self, node: int) -> None:
         self._crashes[node] += 1
-        if self._crashes[node] > 1:
-            return
+        if self._crashes[node] == 1 and not self._away[node]:
+            self.stop(node)
+
+    def sound(self, node: int) -> bool:
+        """Say whether a validator's own machine could run it."""
+        return not self._crashes[node]
+
+    def leave(self, node: int, *, away: bool) -> None:
+        """Note that a validator, which does not run now, will run elsewhere, or at home again."""
+        self._away[node] = away
+        self._forgot[node] = False
+
+    def stop(self, node: int) -> None:
+        """Stop a validator where it runs: what waits or is in service there is lost."""
         victim = self.nodes[node]
         victim.up = False
         victim.life += 1
@@ -159,17 +178,30 @@ class Timetable:
     def restart(self, node: int, *, amnesia: bool) -> None:
         self._crashes[node] -= 1
         victim = self.nodes[node]
-        if amnesia:
+        if amnesia and not self._away[node]:
             victim.persisted = None
             self._forgot[node] = True
-        if self._crashes[node]:
+        if self._crashes[node] or self._away[node]:
             return
         # Whichever of overlapping crashes ends last: what one of them has wiped stays wiped.
         amnesia, self._forgot[node] = self._forgot[node], False
+        self.start(node, amnesia=amnesia)
+
+    def start(self, node: int, *, amnesia: bool) -> None:
+        """Start a validator where it is, `amnesia`: which may contradict what it had signed."""
+        victim = self.nodes[node]
         victim.up = True
         if self._plane is not None:
             self._plane.gateway(node, True, self.env.now)
         self._revive(victim, amnesia)
+
+    def replace(self, node: int, core: Validator) -> None:
+        """Put another core under a validator that does not run now; no adversary owns it."""
+        computer = self._computers.get(node)
+        if computer is None:
+            self.nodes[node].validator = core
+        else:
+            computer.replace(core)
 
     def slow(self, node: int, factor_ppm: int, *, on: bool) -> None:
         factor = _strongest(self._slow, node, factor_ppm, on, max)

@@ -57,6 +57,10 @@ class Impaired:
     def chain(self) -> Chain:
         return cast("Chained", self._core).chain
 
+    def replace(self, core: Core) -> None:
+        """Let another core run here from now on."""
+        self._core = core
+
     def handle(self, event: Event, now_ns: int) -> list[Any]:
         """Let the core handle `event` by its own clock; return what leaves, and when."""
         if isinstance(event, Restarted):

@@ -80,7 +80,8 @@ class Observer:
         self._honest = honest
         self._regions = regions
         self._signature_bytes = signature_bytes
-        self._first_commit = first_commit
+        self.first_commit = first_commit
+        """Called once a block: see the class."""
         self._fates: dict[BlockId, _Fate] = {}
         self._highest = 0
         self._epochs: dict[int, EpochParameters] = {}
@@ -126,6 +127,16 @@ class Observer:
         """Return a proposed block; None once its fate is written."""
         fate = self._fates.get(block_id)
         return None if fate is None else fate.block
+
+    @property
+    def height(self) -> int:
+        """Return the height of the highest block that an honest validator has committed."""
+        return self._highest
+
+    def proposed_ns(self, block_id: BlockId) -> int:
+        """Return when a block, whose fate is open, was proposed; -1 where it is not known."""
+        fate = self._fates.get(block_id)
+        return -1 if fate is None else fate.proposed_ns
 
     def epoch_of(self, epoch: int) -> EpochParameters | None:
         """Return what an epoch pinned; None before anyone entered it."""
@@ -239,7 +250,7 @@ class Observer:
         self.transactions_committed += sum(ref.tx_count for ref in block.payload)
         region = self._regions[block.proposer]
         self._recorder.latency("block", region, region, now_ns, now_ns - fate.proposed_ns)
-        self._first_commit(block, now_ns)
+        self.first_commit(block, now_ns)
         self._books.block(block, now_ns)
 
     def _settle(self) -> None:

@@ -16,6 +16,7 @@ from sim.engine.meter import Meter
 from sim.engine.node import Node
 from sim.engine.observer import Observer
 from sim.engine.plane_rows import record_rows
+from sim.engine.standby import Standby
 from sim.engine.stations import StationMeter
 from sim.engine.transport import Transport
 from sim.monitor.base import NOBODY, Violation
@@ -67,6 +68,8 @@ class World:
     """Compliance; None where the scenario has none."""
     alerts: Board | None = None
     """Who evaluates alert rules, if anybody does."""
+    standby: Standby | None = None
+    """Who brings lost regions up elsewhere; None where no region has a site."""
     delivered: int = 0
     """Agent messages delivered, up to the last closed second."""
 
@@ -85,6 +88,8 @@ class World:
             self.office.finish(now_ns)
         if self.alerts is not None:
             self.alerts.finish()
+        if self.standby is not None:
+            self.standby.finish(now_ns)
         return self.watch.finish(now_ns)
 
     def _balance(self, now_ns: int) -> None:

@@ -19,6 +19,7 @@ from sim.record.measures import Metric, Tables
 from sim.record.measures import count_rows as _rows
 from sim.record.measures import one as _one
 from sim.record.measures import total as _total
+from sim.record.recovery_tables import RECOVERY_METRICS
 
 Metrics: TypeAlias = dict[str, int | None]
 
@@ -102,7 +103,7 @@ def _share(
     return measure
 
 
-_TABLE_OF = {"compliance": "audit", "keys": "signatures"}
+_TABLE_OF = {"compliance": "audit", "keys": "signatures", "recovery": "replication"}
 """By optional part: the table that has rows where a run had it."""
 _ACROSS = pl.col("source_region") != pl.col("destination_region")
 
@@ -395,6 +396,7 @@ METRICS: tuple[Metric, ...] = (
     *DIRECTORY_METRICS,
     *COMPLIANCE_METRICS,
     *CLOUD_METRICS,
+    *RECOVERY_METRICS,
     Metric("violations", "count", "kinds of broken invariants", _rows("violations")),
 )
 

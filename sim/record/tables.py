@@ -22,6 +22,7 @@ from sim.record.columns import label_column as _label
 from sim.record.columns import sum_column as _sum
 from sim.record.columns import wall_column as _wall
 from sim.record.compliance_tables import COMPLIANCE_TABLES
+from sim.record.recovery_tables import RECOVERY_TABLES
 
 __all__ = ["BY_NAME", "DETAILS", "KINDS", "NO_ID", "TABLES", "Column", "Table", "kept", "table_of"]
 
@@ -466,6 +467,7 @@ TABLES: tuple[Table, ...] = (
         ),
     ),
     *COMPLIANCE_TABLES,
+    *RECOVERY_TABLES,
 )
 
 BY_NAME: dict[str, Table] = {table.name: table for table in TABLES}

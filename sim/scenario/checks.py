@@ -55,6 +55,12 @@ KEY_COUNTS: tuple[str, ...] = ("signatures_asked",)
 KEY_DURATIONS: tuple[str, ...] = ("signature_mean", "signature_max")
 """What key services did; they need one in `clouds.custody`."""
 
+RECOVERY_COUNTS: tuple[str, ...] = ("validators_promoted", "validators_moved_back")
+"""Counts of recoveries; they need sites in `clouds.recovery`."""
+
+RECOVERY_DURATIONS: tuple[str, ...] = ("recovery_time", "recovery_point", "replication_age_max")
+"""Times of recoveries; they need sites in `clouds.recovery`."""
+
 COUNT_METRICS: tuple[str, ...] = (
     "blocks_committed",
     "blocks_discarded",
@@ -90,6 +96,7 @@ COUNT_METRICS: tuple[str, ...] = (
     "violations",
     *COMPLIANCE_COUNTS,
     *KEY_COUNTS,
+    *RECOVERY_COUNTS,
 )
 """Plain counts over the run, as `sim.record.summary` names them."""
 
@@ -115,6 +122,7 @@ DURATION_METRICS: tuple[str, ...] = (
     "directory_region_latency_p99",
     *COMPLIANCE_DURATIONS,
     *KEY_DURATIONS,
+    *RECOVERY_DURATIONS,
 )
 """Durations; `sim.record.summary` carries them in nanoseconds under the name with `_ns`."""
 

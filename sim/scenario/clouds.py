@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKind
 from sim.scenario.fields import Count, Marker, Text, bandwidth, duration, rate, size
-from sim.scenario.occurrence import Distribution, Known, Lognormal
+from sim.scenario.occurrence import Distribution, Instant, Known, Lognormal
 from sim.scenario.quantities import QuantityError
 
 T = TypeVar("T")
@@ -23,6 +23,8 @@ ANYWHERE = "0.0.0.0/0"
 _DECISION = Lognormal(kind="lognormal", median_ns=10 * _MINUTE_NS, sigma_micro=700_000)
 _RESTART = Known(kind="known", figure="vm_restart")
 _LAG = Lognormal(kind="lognormal", median_ns=_MINUTE_NS // 2, sigma_micro=1_000_000)
+TUNNEL_BITS_PER_S = 1_250_000_000
+"""AWS Site-to-Site VPN quotas: 1.25 Gbit/s a tunnel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,17 @@ class DiskBackups:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordRate:
+    """What a region writes beside the chain, from a time on: audit records, personal data."""
+
+    __pydantic_config__ = STRICT
+    at_ns: Instant
+    """From when."""
+    rate_bits_per_s: Annotated[int, bandwidth("1 bit/s", "1 Tbit/s")]
+    """How much."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
     """What is done when so much is lost that the rest makes no quorum.
 
@@ -202,6 +215,17 @@ class Recovery:
     """How long old addresses are believed: the time to live of names."""
     lag: Distribution = _LAG
     """Age of the newest record that has reached the standby (assumption)."""
+    sites: dict[str, PlaceName] = field(default_factory=dict)
+    """Where the validators of a region come up when it is lost, region by region: a run then sends
+    its records there, promotes and fails back. Left out, recovery is only drawn by stages."""
+    survives: Literal["region", "provider"] = "region"
+    """The largest place whose loss the sites have to outlast."""
+    stream_bits_per_s: Annotated[int, bandwidth("1 kbit/s", "1 Tbit/s")] = TUNNEL_BITS_PER_S
+    """What one region's stream to its site can carry (AWS Site-to-Site VPN: 1.25 Gbit/s)."""
+    records: tuple[RecordRate, ...] = ()
+    """What each region with a site writes beside the chain; left out, nothing."""
+    fail_back: Distribution | None = None
+    """From the return of a lost place to the order to move back; left out, nobody moves back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

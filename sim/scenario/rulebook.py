@@ -45,6 +45,7 @@ def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:
         rules_expect,
         rules_faults,
         rules_protocol,
+        rules_recovery,
     )
 
     found: list[Finding] = []

@@ -14,6 +14,8 @@ from sim.scenario.checks import (
     COMPLIANCE_COUNTS,
     COMPLIANCE_DURATIONS,
     COUNTED_BY,
+    RECOVERY_COUNTS,
+    RECOVERY_DURATIONS,
     Level,
     Liveness,
     Safety,
@@ -31,6 +33,15 @@ def _compliance_is_there(expect: Any, compliance: Any) -> Iterator[Finding]:
         if metric in COMPLIANCE_COUNTS or metric in COMPLIANCE_DURATIONS:
             path = ("expect", index, "metric")
             yield path, f"`{metric}` needs a `compliance` section, and there is none"
+
+
+@needs("expect", "clouds")
+def _sites_are_there(expect: Any, clouds: Any) -> Iterator[Finding]:
+    for index, check in enumerate(expect if clouds is None or not clouds.recovery.sites else ()):
+        metric = getattr(check, "metric", "")
+        if metric in RECOVERY_COUNTS or metric in RECOVERY_DURATIONS:
+            path = ("expect", index, "metric")
+            yield path, f"`{metric}` needs `sites` in `clouds.recovery`, and there are none"
 
 
 @needs("expect", "duration", "agents", "record")

@@ -11,17 +11,16 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from sim.engine.clouds import stages_of
 from sim.engine.genesis import stakes, validator_regions
 from sim.protocol.adaptive_quorum import quorum_weight
 from sim.scenario.breakdowns import RegionOutage
 from sim.scenario.checks import Safety
-from sim.scenario.clouds import Clouds
 from sim.scenario.exposure import genesis_weights
 from sim.scenario.model import Scenario
-from sim.scenario.occurrence import lifetimes
 from sim.world.chance import Chance
-from sim.world.cloud.recovery import Episode, Stages, episode
-from sim.world.faults.occurrence import Lifetimes, figures
+from sim.world.cloud.recovery import Episode, episode
+from sim.world.faults.occurrence import figures
 from sim.world.network.regions import provider_of, spread_over_zones
 
 RTO_NS, RPO_NS = 30 * 60 * 10**9, 15 * 60 * 10**9
@@ -56,35 +55,6 @@ def places(scenario: Scenario) -> list[Place]:
         Place(scope, name, provider_of(name.partition("/")[0]), frozenset(members))
         for (scope, name), members in found.items()
     ]
-
-
-def stages_of(scenario: Scenario) -> Stages:
-    """Return how a scenario's network recovers."""
-    clouds = scenario.clouds or Clouds()
-    asked, consensus = clouds.recovery, scenario.consensus
-    restore_ns = 0
-    if asked.standby == "backup":
-        restore_ns = asked.state_bytes * 8 * 10**9 // asked.restore_bits_per_s
-    return Stages(
-        check_every_ns=asked.checks_every_ns,
-        checks_failed=asked.checks_failed,
-        decision=_stated(lifetimes(asked.decision)),
-        standby=asked.standby,
-        promotion=_stated(lifetimes(asked.promotion)),
-        restore_ns=restore_ns,
-        backup_every_ns=clouds.backups.every_ns,
-        routing_ttl_ns=asked.routing_ttl_ns,
-        lag=_stated(lifetimes(asked.lag)),
-        restart=figures()["vm_restart"].lifetimes,
-        timer_base_ns=consensus.timer_base_ns,
-        timer_backoff_ppm=consensus.timer_backoff_ppm,
-        timer_max_ns=consensus.timer_max_ns,
-    )
-
-
-def _stated(drawn: Lifetimes | None) -> Lifetimes:
-    assert drawn is not None
-    return drawn
 
 
 def recoveries(scenario: Scenario, draws: int) -> pl.DataFrame:

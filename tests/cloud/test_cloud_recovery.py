@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sim.engine.clouds import stages_of
 from sim.scenario.load import load_scenario
-from sim.study.recovery import confirm, places, quantile, recoveries, stages_of
+from sim.study.recovery import confirm, places, quantile, recoveries
 from sim.study.statistics.intervals import proportion_interval
 from sim.world.chance import Chance
 from sim.world.cloud.recovery import (

@@ -28,6 +28,7 @@ from sim.scenario.model import Scenario
 from sim.world.agents import parameters as plane_parameters
 from tests.adversaries import agent_effects
 from tests.adversaries.effects import HOTSTUFF, one_of_each, one_of_the_others
+from tests.cloud.lost_regions import every_setting
 from tests.compliance.worlds import everything
 from tests.engine.worlds import AGENTS, BUSY, EAST, WEST, scenario
 from tests.faults.effects import one_of_each as one_of_each_fault
@@ -41,29 +42,19 @@ NOT_THE_ENGINE_S: dict[str, tuple[str, ...]] = {
     "Zip": ("zip",),
     **dict.fromkeys(("CountRule", "DurationRule", "ShareRule", "Rule"), ("reason", "runbook")),
     "Until": ("metric", "relative_width_ppm", "confidence_ppm", "max_replicates"),
-    "Clouds": ("networks", "ports", "keys", "audit", "backups", "replicas", "recovery"),
-    "Recovery": (
-        "checks_every_ns",
-        "checks_failed",
-        "decision",
-        "standby",
-        "promotion",
-        "state_bytes",
-        "restore_bits_per_s",
-        "routing_ttl_ns",
-        "lag",
-    ),
+    "Clouds": ("networks", "ports", "keys", "audit", "replicas"),
     "AgentTraffic": ("networks",),
     "OperatorTraffic": ("networks",),
     "MetricsTraffic": ("networks",),
     "Ports": ("validators", "agents", "metrics", "administration"),
     "Keys": ("rotation_ns",),
     "AuditTrail": ("retention_ns",),
-    "DiskBackups": ("every_ns", "keep_ns"),
+    "DiskBackups": ("keep_ns",),
+    "Recovery": ("survives",),
 }
 """What a scenario says to readers, and what studies read: sweeps, whose points are scenarios of
-their own, and when replicates are enough; and what rules that are exported tell, and what
-deployment plans alone are made of."""
+their own, and when replicates are enough; and what rules that are exported tell, what deployment
+plans alone are made of, and what a topology promises, which its own rules hold it to."""
 
 
 def reachable(kind: Any, found: dict[type[Any], None] | None = None) -> list[type[Any]]:
@@ -357,7 +348,7 @@ def test_every_field_of_a_scenario_is_read(tmp_path: Path) -> None:
     kinds = reachable(Scenario)
     assert len(kinds) > 60
     worlds = [*everywhere(), *with_agents(), one_of_each(), one_of_each_fault(), *with_baselines()]
-    worlds += everything()
+    worlds += [*everything(), every_setting()]
     unread = unread_fields(tmp_path, kinds, scenario_field_counts, worlds)
     assert names(field for field in unread if not excused(*field)) == ""
 

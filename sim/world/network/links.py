@@ -175,7 +175,7 @@ class Links:
     from its own hash of them.
     """
 
-    __slots__ = ("_from_ns", "_in_force", "_matches", "_until_ns", "rules")
+    __slots__ = ("_from_ns", "_in_force", "_like", "_matches", "_until_ns", "rules")
 
     def __init__(self, rules: Iterable[LinkRule], sites: Sequence[str]) -> None:
         self.rules = tuple(rules)
@@ -194,6 +194,7 @@ class Links:
             )
         self._from_ns = self._until_ns = 0
         self._in_force: list[int] = []
+        self._like = list(range(len(sites)))
 
     @property
     def idle(self) -> bool:
@@ -204,8 +205,9 @@ class Links:
         """Return the verdict on a message sent now; None if no rule concerns it."""
         if not self._from_ns <= now_ns < self._until_ns:
             self._enter(now_ns)
+        like = self._like
         for index in self._in_force:
-            if not self._matches[index][src][dst]:
+            if not self._matches[index][like[src]][like[dst]]:
                 continue
             rule = self.rules[index]
             drawn = 0
@@ -216,6 +218,10 @@ class Links:
             jitter = (drawn & 0xFFFFFFFF) * rule.jitter_ns >> 32
             return Verdict(rule.verdict, rule.delay_ns + jitter, index)
         return None
+
+    def stand_in(self, node: int, other: int) -> None:
+        """Judge what `node` sends and receives from now on as if it were `other`; or as itself."""
+        self._like[node] = other
 
     def _enter(self, now_ns: int) -> None:
         """Find the rules in force now and the interval in which they stay so."""

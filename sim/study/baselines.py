@@ -129,7 +129,7 @@ def measure(protocol: Protocol, validators: int, plan: Plan) -> dict[str, int | 
     while len(probe.commits) < wanted + 2:
         if now_ns >= LIMIT_NS:
             raise TimeoutError(f"{protocol.kind}, {validators} validators: no {wanted} commits")
-        now_ns += STEP_NS
+        now_ns += max(STEP_NS, plan.delay_ns // 2)
         world.advance(now_ns)
     world.close(now_ns)
     start, end = probe.commits[WARM_UP_BLOCKS - 1], probe.commits[wanted - 1]

@@ -25,6 +25,7 @@ from sim.study.capacity import Plan as CapacityPlan
 from sim.study.capacity import measure_capacity
 from sim.study.phase import frame, phase_diagram
 from sim.study.sweep import Workers, run_study
+from sim.study.validation.worlds import growths
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks" / "data"
@@ -101,6 +102,7 @@ FRAMES: dict[str, Callable[[], pl.DataFrame]] = {
     "dht_depth": depth,
     "dht_hierarchy": hierarchy,
     "baselines": protocols,
+    "growth": growths,
 }
 
 

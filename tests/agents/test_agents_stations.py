@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
+from sim.study.theory import wait_m_d_1, wait_m_m_c
 from sim.world import kernels
 from sim.world.agents.kernels import bucket64
 from sim.world.agents.offered.kernels import alias_table
@@ -108,13 +109,6 @@ def test_station_equals_its_simple_twin(
     assert int(state.state["dropped"][0]) == len(expected) - len(served)
 
 
-def erlang_c(servers: int, load: float) -> float:
-    """Probability that an arrival waits in M/M/c; `load` in erlangs."""
-    below = sum(load**k / math.factorial(k) for k in range(servers))
-    last = load**servers / math.factorial(servers) * servers / (servers - load)
-    return last / (below + last)
-
-
 @pytest.mark.parametrize(("servers", "rho"), [(1, 0.6), (2, 0.7), (4, 0.8)])
 @pytest.mark.parametrize("law", ["exponential", "constant"])
 def test_mean_wait_meets_the_closed_form(servers: int, rho: float, law: str) -> None:
@@ -125,9 +119,9 @@ def test_mean_wait_meets_the_closed_form(servers: int, rho: float, law: str) -> 
     rng = np.random.default_rng(7)
     gap = mean_work / (servers * rho)
     if law == "constant":
-        expected = rho / (2 * (1 - rho)) * mean_work
+        expected = wait_m_d_1(rho) * mean_work
     else:
-        expected = erlang_c(servers, servers * rho) * mean_work / (servers * (1 - rho))
+        expected = wait_m_m_c(servers, rho) * mean_work
     waits = []
     for _ in range(30):
         arrivals = np.cumsum(np.maximum(rng.exponential(gap, 12_000), 1)).astype(np.int64)

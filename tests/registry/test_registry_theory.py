@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from sim.study.theory import blocked, fastest, hottest
 from sim.world.chance import Chance, mix_array
 from sim.world.registry.agent_registry import AgentRegistry
 from sim.world.registry.limits import RegistrationLimits, RegistrationMeter, TokenBucket
@@ -40,26 +41,13 @@ def test_records_spread_like_balls_over_bins() -> None:
 def test_the_hottest_shard_is_as_hot_as_balls_in_bins_say() -> None:
     """The mean maximum over 200 placements of 60,000 keys on 150 shards.
 
-    P(max <= x) is close to P(Binomial(m, 1/n) <= x)**n (bins almost independent), summed here to
-    the expected maximum; the heavily loaded regime of Raab and Steger, "Balls into bins - a simple
-    and tight analysis", RANDOM 1998.
+    See `sim.study.theory.hottest`.
     """
     balls, bins, runs = 60_000, 150, 200
     tops = np.array([loads(balls, bins, seed=seed).max() for seed in range(runs)])
-    mean, sigma = balls / bins, math.sqrt(balls / bins * (1 - 1 / bins))
-    values = np.arange(int(mean - 2 * sigma), int(mean + 9 * sigma))
-    logs = [
-        math.lgamma(balls + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(balls - k + 1)
-        - k * math.log(bins)
-        + (balls - k) * math.log1p(-1 / bins)
-        for k in range(values[-1] + 1)
-    ]
-    below = np.cumsum(np.exp(logs))[values]
-    expected = float(values[0] + (1 - below**bins).sum())
+    expected = hottest(balls, bins)
     assert abs(tops.mean() - expected) < 5 * tops.std() / math.sqrt(runs)
-    assert 1.10 < expected / mean < 1.20
+    assert 1.10 < expected * bins / balls < 1.20
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.8, 1.2])
@@ -127,7 +115,7 @@ def test_poisson_arrivals_lose_what_erlang_says() -> None:
     times = np.cumsum(gaps).astype(np.int64)
     meter = RegistrationMeter(RegistrationLimits(gateway=bucket), 1)
     refused = (meter.admit_many(np.zeros(arrivals, dtype=np.int64), times) != 0).mean()
-    expected = load / (1 + load)
+    expected = blocked(load)
     # Refusals come in runs between renewals: twice the binomial deviation bounds theirs.
     assert abs(refused - expected) < 4 * 2 * math.sqrt(expected * (1 - expected) / arrivals)
 
@@ -141,4 +129,4 @@ def test_a_quorum_waits_for_an_order_statistic(replicas: int) -> None:
     needed = replicas // 2
     terms = [1 / (replicas - 1 - i) for i in range(needed)]
     sigma = mean_ns * math.sqrt(sum(term**2 for term in terms) / rows)
-    assert abs(waits.mean() - mean_ns * sum(terms)) < 5 * sigma
+    assert abs(waits.mean() - mean_ns * fastest(replicas - 1, needed)) < 5 * sigma

@@ -9,6 +9,7 @@ import pytest
 
 from sim.study.statistics.rare import exact_shortfall, quorum_shortfall
 from sim.study.statistics.splitting import LateWeight, pilot_levels, split
+from sim.study.theory import shortfall_in_time
 from sim.world.chance import Chance
 
 VALIDATORS = 150
@@ -89,26 +90,8 @@ def test_what_is_not_rare_and_what_cannot_be() -> None:
         quorum_shortfall([1], [1.1], 0, chance=Chance(1, 0))
 
 
-def hitting_chance(n: int, falls: float, recovers: float, over: int, steps: int) -> float:
-    """P(more than `over` of n are late at some step): the number late is a Markov chain."""
-
-    def pmf(count: int, p: float) -> list[float]:
-        return [comb(count, k) * p**k * (1 - p) ** (count - k) for k in range(count + 1)]
-
-    rows = np.zeros((over + 1, n + 1))
-    for late in range(over + 1):
-        rows[late] = np.convolve(pmf(n - late, falls), pmf(late, 1 - recovers))
-    state, hit = np.zeros(over + 1), 0.0
-    state[0] = 1.0
-    for _ in range(steps):
-        after = state @ rows
-        hit += float(after[over + 1 :].sum())
-        state = after[: over + 1]
-    return hit
-
-
 def test_splitting_agrees_with_the_exact_chain_of_equal_validators() -> None:
-    exact = hitting_chance(12, 0.001, 0.03, 8, 300)
+    exact = shortfall_in_time(12, 0.001, 0.03, 8, 300)
     assert 1e-10 < exact < 1e-9
     process = LateWeight([1] * 12, 0.001, 0.03)
     found = split(process, 8, 300, chance=Chance(5, 0), effort=500, repetitions=25)
@@ -120,7 +103,7 @@ def test_splitting_agrees_with_the_exact_chain_of_equal_validators() -> None:
 
 
 def test_splitting_is_unbiased_whatever_the_levels() -> None:
-    exact = hitting_chance(10, 0.05, 0.4, 4, 20)
+    exact = shortfall_in_time(10, 0.05, 0.4, 4, 20)
     process = LateWeight([1] * 10, 0.05, 0.4)
     for levels in ([], [1], [0, 1, 2, 3], [2, 3]):
         found = split(process, 4, 20, chance=Chance(9, 0), effort=800, levels=levels)
@@ -130,7 +113,7 @@ def test_splitting_is_unbiased_whatever_the_levels() -> None:
 
 @pytest.mark.slow
 def test_the_interval_of_splitting_covers_as_often_as_it_says() -> None:
-    exact = hitting_chance(8, 0.02, 0.3, 3, 20)
+    exact = shortfall_in_time(8, 0.02, 0.3, 3, 20)
     process = LateWeight([1] * 8, 0.02, 0.3)
     covered = sum(
         split(process, 3, 20, chance=Chance(seed, 0), effort=200, levels=[0, 1, 2]).interval.covers(
@@ -143,7 +126,7 @@ def test_the_interval_of_splitting_covers_as_often_as_it_says() -> None:
 
 def test_byzantine_weight_counts_from_the_start() -> None:
     process = LateWeight([1] * 8, 0.02, 0.3, byzantine=2)
-    exact = hitting_chance(8, 0.02, 0.3, 3, 20)
+    exact = shortfall_in_time(8, 0.02, 0.3, 3, 20)
     found = split(process, 5, 20, chance=Chance(4, 0), effort=2000)
     assert found.interval.lower * 0.8 <= exact <= found.interval.upper * 1.2
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim.study.theory import wait_m_d_1, wait_m_m_c
 from sim.world.chance import Chance
 from sim.world.network.stations import (
     GRID_NS,
@@ -40,13 +41,6 @@ def _assert_mean_wait(waits: list[int], expected_ns: float) -> None:
     assert 4.5 * error < 0.15 * expected_ns
 
 
-def _erlang_c(servers: int, load: float) -> float:
-    """P(wait) in M/M/c at offered load `load` = lambda / mu (Erlang, 1917)."""
-    terms = [load**k / math.factorial(k) for k in range(servers)]
-    last = load**servers / math.factorial(servers) * servers / (servers - load)
-    return last / (sum(terms) + last)
-
-
 @pytest.mark.parametrize(("workers", "utilisation"), [(1, 0.7), (3, 0.8), (8, 0.85)])
 def test_cpu_waits_as_m_m_c_says(workers: int, utilisation: float) -> None:
     rng = Chance(11, workers).stream("test/mmc")
@@ -58,9 +52,7 @@ def test_cpu_waits_as_m_m_c_says(workers: int, utilisation: float) -> None:
         cpu.serve(now, service) - service - now
         for now, service in zip(arrivals, services, strict=True)
     ]
-    load = workers * utilisation
-    expected = _erlang_c(workers, load) * service_ns / (workers - load)
-    _assert_mean_wait(waits, expected)
+    _assert_mean_wait(waits, wait_m_m_c(workers, utilisation) * service_ns)
     assert cpu.served == CUSTOMERS
     assert cpu.busy_ns == sum(services)
     assert cpu.wait_ns == sum(waits)
@@ -76,8 +68,7 @@ def test_lane_waits_as_m_d_1_says(utilisation: float) -> None:
     arrivals = _poisson_arrivals(rng, service_ns / utilisation)
     lane = Lane(rate)
     waits = [lane.send(now, size_bytes) - service_ns - now for now in arrivals]
-    # Pollaczek-Khinchine for constant service.
-    _assert_mean_wait(waits, utilisation * service_ns / (2 * (1 - utilisation)))
+    _assert_mean_wait(waits, wait_m_d_1(utilisation) * service_ns)
     assert lane.sent_bytes == CUSTOMERS * size_bytes
     assert lane.busy_ns == CUSTOMERS * service_ns
 

@@ -15,9 +15,7 @@ from sim.world.chance import Chance, interpolate, mix, mix_array
 from sim.world.network import jitter, regions
 from sim.world.network.tables import NetworkTables, PathOverride, build_tables, uniform_tables
 
-MATRIX_REGIONS = tuple(
-    dict.fromkeys(a for a, _ in regions._matrix())  # the 16 regions of the table, in file order
-)
+MATRIX_REGIONS = regions.matrix_regions()
 WORD = 2**64 - 1
 PLAIN = build_tables(MATRIX_REGIONS)
 KEY = Chance(7, 0).key("test/delay")

@@ -53,6 +53,9 @@ class Slot:
         self.committed = False
 
 
+CHECKPOINT_INTERVAL = 16
+
+
 class Ordering(Baseline):
     """A replica between two view changes. `interval`: sequence numbers between checkpoints.
 
@@ -64,7 +67,7 @@ class Ordering(Baseline):
         me: ValidatorId,
         parameters: ConsensusParameters,
         electorate: Electorate,
-        interval: int = 16,
+        interval: int = CHECKPOINT_INTERVAL,
     ) -> None:
         super().__init__(me, parameters, electorate)
         self.interval = interval

@@ -136,6 +136,11 @@ def _matrix() -> Mapping[tuple[str, str], RoundTrip]:
     return table
 
 
+def matrix_regions() -> tuple[str, ...]:
+    """Return the regions of the RTT table, in its order."""
+    return tuple(dict.fromkeys(a for a, _ in _matrix()))
+
+
 @cache
 def _zone_table() -> Mapping[tuple[str, str], RoundTrip]:
     return {

@@ -1,0 +1,1 @@
+"""The simulator held against theory, its twins and published figures: measured, drawn, judged."""

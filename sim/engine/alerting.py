@@ -7,7 +7,7 @@ hold. Must not know: rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,7 @@ class Board:
             "validators": self._validator,
             "operations": self._operation,
             "rejections": self._rejection,
+            "signatures": self._signatures,
         }
         self._on_columns: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "traffic": self._agent_traffic,
@@ -177,6 +178,11 @@ class Board:
     def gauge(self, metric: str, value: int, series: str = "") -> None:
         """State a gauge of the running second; it is forgotten with the second."""
         self._gauges.setdefault(metric, {})[series] = value
+
+    def state(self, figures: Iterable[tuple[str, str, int]]) -> None:
+        """State gauges of the running second that other parts know: (metric, series, value)."""
+        for metric, series, value in figures:
+            self.gauge(metric, value, series)
 
     def _most(self, metric: str, value: int, series: str = "") -> None:
         before = self._gauges.setdefault(metric, {}).get(series, value)
@@ -335,6 +341,9 @@ class Board:
             self.count("invalid_messages", count)
         elif event == "rejected" and what == "proposal" and reason != "disk_full":
             self.count("proposals_refused", count, reason)
+
+    def _signatures(self, row: Mapping[str, Any]) -> None:
+        self.count("signatures", row["asked"], row["region"])
 
     def _consensus_traffic(self, rows: Sequence[Sequence[Any]]) -> None:
         sent = sent_bytes = lost = 0

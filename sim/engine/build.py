@@ -17,8 +17,8 @@ from sim.engine.adversary import Engagement
 from sim.engine.alerting import Board
 from sim.engine.attacks import attach, engagements
 from sim.engine.baselines import CERTIFIED, baseline, electorate_of
+from sim.engine.cloud_services import CloudServices
 from sim.engine.clouds import open_standby
-from sim.engine.custody import KeyServices
 from sim.engine.disturbances import link_rules, timetable
 from sim.engine.driver import Driver
 from sim.engine.faults import Timetable, touches
@@ -150,7 +150,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
         revive=_reviver(driver, watch),
         record=_fault_rows(recorder, env),
         healed=watch.healed,
-        keys=KeyServices(scenario.clouds, regions, setting.chance),
+        clouds=CloudServices(scenario.clouds, regions, setting.chance, recorder),
     )
     faults.schedule(entries, scenario.duration_ns)
     if plane is not None and plane_faults is not None:
@@ -178,7 +178,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
         plane=plane,
         watch=watch,
         stations=StationMeter(recorder, nodes),
-        office=None if ear is None else _office(setting, ear, watch, links, signer, store),
+        office=None if ear is None else _office(setting, ear, watch, links, signer, store, faults),
         alerts=alerts,
         standby=open_standby(setting, faults, driver.transport, observer, watch.healed, recorder),
     )
@@ -304,9 +304,12 @@ def _office(
     links: Links,
     signer: RealSigner | None,
     store: Store,
+    faults: Timetable,
 ) -> Office:
     from sim.engine.compliance.opening import open_office
 
+    assert setting.scenario.compliance is not None
+    ear.audited = partial(faults.clouds.audited, setting.scenario.compliance.audit.keeper)
     return open_office(setting, ear, watch, links, signer, store)
 
 

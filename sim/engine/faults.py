@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from simpy.events import URGENT
 
-from sim.engine.custody import KeyServices
+from sim.engine.cloud_services import CloudServices
 from sim.engine.driver import Driver
 from sim.engine.impairment import Impaired
 from sim.engine.node import Node
@@ -74,7 +74,7 @@ class Timetable:
         revive: Callable[[Node, bool], None],
         record: Callable[[int, Fault, str], None],
         healed: Callable[[int], None],
-        keys: KeyServices,
+        clouds: CloudServices,
     ) -> None:
         self.env = driver.env
         self.nodes = driver.nodes
@@ -84,8 +84,7 @@ class Timetable:
         self._revive = revive
         self._record = record
         self._healed = healed
-        self.keys = keys
-        """Services that hold keys whether or not a fault strikes."""
+        self.clouds = clouds
         self._crashes = [0] * len(self.nodes)
         self._forgot = [False] * len(self.nodes)
         self._away = [False] * len(self.nodes)
@@ -109,10 +108,10 @@ class Timetable:
         and of those whose keys lie in a service."""
         impairing = [entry.fault for entry in entries if entry.fault.impairs]
         struck = [node for fault in impairing for node in fault.nodes]
-        remote = [node for account in self.keys.accounts for node in account.nodes]
+        remote = [node for account in self.clouds.keys.accounts for node in account.nodes]
         for node in dict.fromkeys((*struck, *remote)):
             self._impair(node)
-        for account in self.keys.accounts:
+        for account in self.clouds.keys.accounts:
             for node in account.nodes:
                 self.nodes[node].keys_elsewhere = True
                 self._computers[node].account = account
@@ -135,6 +134,7 @@ class Timetable:
     def _due(self, due: tuple[Entry, bool]) -> None:
         entry, begins = due
         self._record(entry.place, entry.fault, "begin" if begins else "end")
+        self.clouds.struck(entry.fault, self.env.now, begins=begins)
         if begins:
             entry.fault.begin(self)
         else:

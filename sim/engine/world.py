@@ -86,6 +86,7 @@ class World:
         self.watch.ended(now_ns, self._chains())
         if self.office is not None:
             self.office.finish(now_ns)
+        self.timetable.clouds.finish(now_ns)
         if self.alerts is not None:
             self.alerts.finish()
         if self.standby is not None:
@@ -126,13 +127,14 @@ class World:
                 self.office.admitted(rows.traffic)
         self.meter.close_second(now_ns)
         self.stations.close_second(now_ns)
-        self.timetable.keys.close_second(now_ns, self.recorder)
+        self.timetable.clouds.close_second(now_ns)
         self.observer.close_second(now_ns)
         self._balance(now_ns)
         for node, chain in enumerate(self._chains()):
             self.watch.stands(node, now_ns, chain)
         self.watch.compare(now_ns, self._chains())
         if self.alerts is not None:
+            self.alerts.state(self.timetable.clouds.figures(now_ns))
             self.alerts.close_second(now_ns, self.nodes, self._chains(), self.watch, self.plane)
         self._forget_states()
         if self.office is not None:

@@ -103,7 +103,12 @@ def _share(
     return measure
 
 
-_TABLE_OF = {"compliance": "audit", "keys": "signatures", "recovery": "replication"}
+_TABLE_OF = {
+    "compliance": "audit",
+    "keys": "signatures",
+    "recovery": "replication",
+    "trail": "trail",
+}
 """By optional part: the table that has rows where a run had it."""
 _ACROSS = pl.col("source_region") != pl.col("destination_region")
 

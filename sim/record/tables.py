@@ -9,6 +9,7 @@ Columns hold integers, 32-byte ids, words; no floats, no nulls: -1, unless state
 
 from __future__ import annotations
 
+from sim.record.cloud_tables import CLOUD_TABLES
 from sim.record.columns import (
     DETAILS,
     NO_ID,
@@ -421,19 +422,6 @@ TABLES: tuple[Table, ...] = (
         ),
     ),
     Table(
-        "signatures",
-        "What key services that hold consensus keys did, by second and region.",
-        "rounds",
-        (
-            _SECOND,
-            _label("region", "region of the service and of those who asked"),
-            _sum("asked", "signatures asked for"),
-            _sum("took_ns", "time until they were there, added up"),
-            Column("longest_ns", "int", "the longest of them", merge="max"),
-        ),
-        optional=True,
-    ),
-    Table(
         "alerts",
         "One row an alert that fired, series by series.",
         "rounds",
@@ -466,6 +454,7 @@ TABLES: tuple[Table, ...] = (
             _label("proof", "what was seen, as JSON with sorted keys"),
         ),
     ),
+    *CLOUD_TABLES,
     *COMPLIANCE_TABLES,
     *RECOVERY_TABLES,
 )

@@ -14,6 +14,7 @@ from sim.scenario.choices import ByKey
 from sim.scenario.fields import Count, OneOf, Text, duration, share
 
 Dimension: TypeAlias = Literal["count", "duration", "share"]
+Part: TypeAlias = Literal["", "agents", "compliance", "clouds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,8 @@ class Metric:
     """Something that is known once a second while a run goes on.
 
     `counter`: a sum since the start, always a count; else a gauge. Durations are in ns, shares in
-    ppm. `label`: what tells the series of one metric apart; empty where there is one. `agents`:
-    only there in scenarios with agents.
+    ppm. `label`: what tells the series of one metric apart; empty where there is one. `part`: of a
+    scenario that it needs; empty where every scenario has it.
     """
 
     name: str
@@ -30,17 +31,17 @@ class Metric:
     dimension: Dimension
     meaning: str
     label: str = ""
-    agents: bool = False
+    part: Part = ""
 
 
-def _counter(name: str, meaning: str, label: str = "", *, agents: bool = False) -> Metric:
-    return Metric(name, True, "count", meaning, label, agents)
+def _counter(name: str, meaning: str, label: str = "", part: Part = "") -> Metric:
+    return Metric(name, True, "count", meaning, label, part)
 
 
 def _gauge(
-    name: str, dimension: Dimension, meaning: str, label: str = "", *, agents: bool = False
+    name: str, dimension: Dimension, meaning: str, label: str = "", part: Part = ""
 ) -> Metric:
-    return Metric(name, False, dimension, meaning, label, agents)
+    return Metric(name, False, dimension, meaning, label, part)
 
 
 METRICS: tuple[Metric, ...] = (
@@ -83,36 +84,38 @@ METRICS: tuple[Metric, ...] = (
     _gauge("signature_wait", "duration", "mean time that key services took in the last second"),
     _gauge("disks_struck", "count", "validators whose disk is slow, fails or is full"),
     _counter("audit_records", "records of the audit log, by how the attempt ended", "outcome"),
-    _counter("agent_messages", "messages and requests of agents, offered", agents=True),
-    _counter("agent_drops", "those that were dropped, by reason", "reason", agents=True),
-    _counter("agent_dropped", "those that the network itself dropped", agents=True),
-    _counter("agent_retries", "tries after the first", agents=True),
-    _counter("agent_tries_lost", "tries that came to nothing, by reason", "reason", agents=True),
-    _counter("lookups", "questions routed to the directory", agents=True),
-    _counter("lookups_failed", "those that found no host", "outcome", agents=True),
-    _counter("lookup_timeouts", "questions on the way that nobody answered", agents=True),
-    _counter("lookup_rpcs", "questions on the way", agents=True),
-    _counter("registry_reads", "reads served by hosts of the registry", agents=True),
-    _counter("registry_stale", "those answered without the newest version", agents=True),
-    _counter("registry_no_quorum", "questions too few replicas confirmed", agents=True),
-    _counter("registrations_limited", "registrations over a limit", agents=True),
-    _counter("registrations_lost", "acknowledged ones that went down with a host", agents=True),
-    _counter("registrations", "registrations asked for", agents=True),
-    _counter("shards_taken_over", "shards that another host took over or got back", agents=True),
-    _counter("agents_re_homed", "agents that moved to another gateway", agents=True),
-    _gauge("gateways_down", "count", "gateways that are not there", agents=True),
+    _counter("signatures", "signatures asked for at key services", "region", "clouds"),
+    _gauge("trail_lag", "duration", "age of the oldest unseen act in a cloud", "region", "clouds"),
+    _counter("agent_messages", "messages and requests of agents, offered", part="agents"),
+    _counter("agent_drops", "those that were dropped, by reason", "reason", part="agents"),
+    _counter("agent_dropped", "those that the network itself dropped", part="agents"),
+    _counter("agent_retries", "tries after the first", part="agents"),
+    _counter("agent_tries_lost", "tries that came to nothing, by reason", "reason", part="agents"),
+    _counter("lookups", "questions routed to the directory", part="agents"),
+    _counter("lookups_failed", "those that found no host", "outcome", part="agents"),
+    _counter("lookup_timeouts", "questions on the way that nobody answered", part="agents"),
+    _counter("lookup_rpcs", "questions on the way", part="agents"),
+    _counter("registry_reads", "reads served by hosts of the registry", part="agents"),
+    _counter("registry_stale", "those answered without the newest version", part="agents"),
+    _counter("registry_no_quorum", "questions too few replicas confirmed", part="agents"),
+    _counter("registrations_limited", "registrations over a limit", part="agents"),
+    _counter("registrations_lost", "acknowledged ones that went down with a host", part="agents"),
+    _counter("registrations", "registrations asked for", part="agents"),
+    _counter("shards_taken_over", "shards that another host took over or got back", part="agents"),
+    _counter("agents_re_homed", "agents that moved to another gateway", part="agents"),
+    _gauge("gateways_down", "count", "gateways that are not there", part="agents"),
     _gauge(
-        "station_utilisation", "share", "of the busiest station of a class", "class", agents=True
+        "station_utilisation", "share", "of the busiest station of a class", "class", part="agents"
     ),
-    _gauge("station_queue", "count", "longest queue of a class", "class", agents=True),
+    _gauge("station_queue", "count", "longest queue of a class", "class", part="agents"),
     _gauge(
-        "request_latency_p50", "duration", "of what ended in the last second", "kind", agents=True
+        "request_latency_p50", "duration", "of what ended in the last second", "kind", part="agents"
     ),
     _gauge(
-        "request_latency_p99", "duration", "of what ended in the last second", "kind", agents=True
+        "request_latency_p99", "duration", "of what ended in the last second", "kind", part="agents"
     ),
     _gauge(
-        "unaccounted_messages", "count", "offered, and neither ended nor under way", agents=True
+        "unaccounted_messages", "count", "offered, and neither ended nor under way", part="agents"
     ),
 )
 """Everything that rules may be about."""

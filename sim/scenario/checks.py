@@ -51,6 +51,10 @@ COMPLIANCE_DURATIONS: tuple[str, ...] = (
 )
 """Longest times of compliance; they need a `compliance` section."""
 
+TRAIL_COUNTS: tuple[str, ...] = ("trail_records", "trail_unseen", "trail_gap_acts")
+TRAIL_DURATIONS: tuple[str, ...] = ("trail_delay_p50", "trail_delay_max", "trail_gap")
+"""What the clouds' own trails did; they need `clouds.audit.delivery`."""
+
 KEY_COUNTS: tuple[str, ...] = ("signatures_asked",)
 KEY_DURATIONS: tuple[str, ...] = ("signature_mean", "signature_max")
 """What key services did; they need one in `clouds.custody`."""
@@ -97,6 +101,7 @@ COUNT_METRICS: tuple[str, ...] = (
     *COMPLIANCE_COUNTS,
     *KEY_COUNTS,
     *RECOVERY_COUNTS,
+    *TRAIL_COUNTS,
 )
 """Plain counts over the run, as `sim.record.summary` names them."""
 
@@ -123,6 +128,7 @@ DURATION_METRICS: tuple[str, ...] = (
     *COMPLIANCE_DURATIONS,
     *KEY_DURATIONS,
     *RECOVERY_DURATIONS,
+    *TRAIL_DURATIONS,
 )
 """Durations; `sim.record.summary` carries them in nanoseconds under the name with `_ns`."""
 

@@ -164,6 +164,10 @@ class AuditTrail:
     __pydantic_config__ = STRICT
     retention_ns: Annotated[int, duration("1 d", "3650 d")] = 365 * _DAY_NS
     """How long records can't be changed or deleted."""
+    delivery: dict[str, Distribution] = field(default_factory=dict)
+    """Time until a record can be read outside its region, by region or provider (a region's own
+    entry comes first), such as `{kind: known, figure: cloudtrail_delivery}`; left out, runs don't
+    follow the trail there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

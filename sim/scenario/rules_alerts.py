@@ -16,10 +16,13 @@ from sim.scenario.rulebook import Finding, needs
 _SECOND_NS = 1_000_000_000
 
 
-@needs("alerts", "agents")
-def _rules_can_be_evaluated(alerts: Any, agents: Any) -> Iterator[Finding]:
+@needs("alerts", "agents", "compliance", "clouds")
+def _rules_can_be_evaluated(
+    alerts: Any, agents: Any, compliance: Any, clouds: Any
+) -> Iterator[Finding]:
     if alerts is None:
         return
+    there = {"agents": agents, "compliance": compliance, "clouds": clouds}
     names = list(SHIPPED)
     for index, rule in enumerate(alerts.rules):
         path = ("alerts", "rules", index)
@@ -30,8 +33,8 @@ def _rules_can_be_evaluated(alerts: Any, agents: Any) -> Iterator[Finding]:
         yield from _condition(path, rule)
         for key in ("metric", "per"):
             metric = METRIC.get(getattr(rule, key) or "")
-            if metric is not None and metric.agents and agents is None:
-                yield (*path, key), f"`{metric.name}` needs agents, and there are none"
+            if metric is not None and metric.part and there[metric.part] is None:
+                yield (*path, key), f"`{metric.name}` needs `{metric.part}`, which is left out"
 
 
 def _condition(path: tuple[Any, ...], rule: Any) -> Iterator[Finding]:

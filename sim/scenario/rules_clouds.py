@@ -10,8 +10,16 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from sim.scenario.clouds import ANYWHERE, MetricsTraffic, OperatorTraffic, ValidatorTraffic
+from sim.scenario.checks import TRAIL_COUNTS, TRAIL_DURATIONS
+from sim.scenario.clouds import (
+    ANYWHERE,
+    MetricsTraffic,
+    OperatorTraffic,
+    ServiceKeys,
+    ValidatorTraffic,
+)
 from sim.scenario.rulebook import Finding, needs
+from sim.scenario.rules_faults import unknown_figure
 from sim.world.cloud.deployment import PROVIDERS, default_blocks, holds, partition_of
 from sim.world.network.regions import zones_of
 
@@ -136,4 +144,41 @@ def _replicas(clouds: Any, validators: Any) -> Iterator[Finding]:
                 where,
                 f"{region} is in {partition_of(region)}, {target} in {partition_of(target)}: "
                 "storage is not copied across separate clouds; name a region of the same one",
+            )
+
+
+@needs("clouds", "validators", "faults", "compliance")
+def _trails_have_records(
+    clouds: Any, validators: Any, faults: Any, compliance: Any
+) -> Iterator[Finding]:
+    if clouds is None or not clouds.audit.delivery:
+        return
+    regions = placed_regions(validators)
+    wrong: list[Finding] = []
+    for place, drawn in clouds.audit.delivery.items():
+        where = ("clouds", "audit", "delivery", place)
+        unknown = refers_to_nobody(place, regions)
+        wrong += [(where, unknown)] if unknown else []
+        wrong += unknown_figure(where, drawn)
+    yield from wrong
+    signed = any(isinstance(each, ServiceKeys) for each in clouds.custody.values())
+    if not wrong and not faults and not signed and compliance is None:
+        yield (
+            ("clouds", "audit", "delivery"),
+            "nothing in this run is recorded, so there is nothing to deliver: state faults, keys "
+            "in a service (`clouds.custody`) or `compliance`, or leave it out",
+        )
+
+
+@needs("clouds", "expect")
+def _trails_are_measured(clouds: Any, expect: Any) -> Iterator[Finding]:
+    for index, check in enumerate(expect):
+        metric = getattr(check, "metric", "")
+        if metric not in (*TRAIL_COUNTS, *TRAIL_DURATIONS):
+            continue
+        if clouds is None or not clouds.audit.delivery:
+            yield (
+                ("expect", index, "metric"),
+                f"`{metric}` is of the clouds' trails, and none is followed: state "
+                "`clouds: {audit: {delivery: ...}}`, or leave it out",
             )

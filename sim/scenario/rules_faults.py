@@ -180,17 +180,12 @@ def _faults_end(faults: Any, duration: int) -> Iterator[Finding]:
 def _rates_are_bounded(
     faults: Any, duration: int, validators: Validators, weights: Weights
 ) -> Iterator[Finding]:
-    from sim.world.faults.occurrence import figures
-
     for index, fault in enumerate(faults):
         path = ("faults", index)
         wrong = False
         for key in ("every", "lasting"):
-            drawn = getattr(fault, key, None)
-            if isinstance(drawn, Known) and drawn.figure not in figures():
-                close = difflib.get_close_matches(drawn.figure, figures(), n=1, cutoff=0.5)
-                hint = f"did you mean `{close[0]}`?" if close else f"one of: {', '.join(figures())}"
-                yield (*path, key, "figure"), f"`{drawn.figure}` is not known; {hint}"
+            for finding in unknown_figure((*path, key), getattr(fault, key, None)):
+                yield finding
                 wrong = True
         if wrong or getattr(fault, "every", None) is None or fault.lasting is None:
             continue
@@ -203,6 +198,16 @@ def _rates_are_bounded(
                 f"begins about {times:,} times in the run; at most {MOST_OCCURRENCES:,}: "
                 "lengthen `every`",
             )
+
+
+def unknown_figure(path: tuple[Any, ...], drawn: Any) -> Iterator[Finding]:
+    """Yield that a distribution from the literature is none that is committed."""
+    from sim.world.faults.occurrence import figures
+
+    if isinstance(drawn, Known) and drawn.figure not in figures():
+        close = difflib.get_close_matches(drawn.figure, figures(), n=1, cutoff=0.5)
+        hint = f"did you mean `{close[0]}`?" if close else f"one of: {', '.join(figures())}"
+        yield (*path, "figure"), f"`{drawn.figure}` is not known; {hint}"
 
 
 def mean_ns(drawn: Any) -> int:

@@ -50,7 +50,7 @@ def dashboards(scenario: Scenario) -> dict[str, dict[str, Any]]:
 def _dashboard(
     scenario: Scenario, name: str, rules: Iterable[AlertRule], *, agents: bool
 ) -> dict[str, Any]:
-    metrics = [metric for metric in METRICS if metric.agents == agents]
+    metrics = [metric for metric in METRICS if (metric.part == "agents") == agents]
     rules = tuple(rules)
     return {
         "uid": f"creto-{name}",

@@ -76,6 +76,12 @@ REFUSED = (
     ("custody: {aws: {kind: service, burst: 0}}", "0 is below the least value, 1"),
     ("custody: {aws: {kind: hsm}}", "one of: local, service"),
     ("custody: {aws: {kind: local, quota: 5 /s}}", "`quota` is not known"),
+    ("audit: {delivery: {gcp: {kind: fixed, value: 1 s}}}", "refers to nobody"),
+    (
+        "audit: {delivery: {aws: {kind: known, figure: cloudtrail_deliver}}}",
+        "did you mean `cloudtrail_delivery`?",
+    ),
+    ("audit: {delivery: {aws: 5 min}}", "clouds.audit.delivery.aws"),
     (
         "custody: {aws: {kind: service, latency: 30 ms, latency_p99: 20 ms}}",
         "20 ms is less than the median, 30 ms",

@@ -190,6 +190,7 @@ def everywhere() -> list[dict[str, Any]]:
             "validators": {"stake": {"kind": "listed", "amounts": [1_000_000] * 4}},
             "clouds": {
                 "allow": [{"kind": "validators", "to": ["aws"]}],
+                "audit": {"delivery": {"aws": {"kind": "fixed", "value": "1 s"}}},
                 "custody": {"aws": {"kind": "service", "quota": "100 /s", "burst": 2}},
             },
         },

@@ -57,17 +57,24 @@ REFUSING = (NOT_REGISTERED, RATE_LIMITED, GATEWAY_REGISTRATIONS, ALL_REGISTRATIO
 
 
 class Ear:
-    """Stand between who writes rows and the recorder; `heard(table, values)` is told of some."""
+    """Stand between who writes rows and the recorder; `heard(table, values)` is told of some,
+    `audited(columns)` of the audit log's."""
 
     TABLES = ("evidence", "epochs", "operations", "levels")
 
     def __init__(self, recorder: Sink) -> None:
         self._recorder = recorder
         self.heard: Callable[[str, Mapping[str, Any]], None] = lambda table, values: None
+        self.audited: Callable[[Mapping[str, Any]], None] = lambda columns: None
         self.keeps = recorder.keeps
-        self.append = recorder.append
         self.append_rows = recorder.append_rows
         self.latency = recorder.latency
+
+    def append(self, table: str, columns: Mapping[str, Any]) -> None:
+        """Pass columns on, and tell of the audit log's."""
+        self._recorder.append(table, columns)
+        if table == "audit":
+            self.audited(columns)
 
     def append_row(self, table: str, **values: Any) -> None:
         """Pass a row on, and tell of it."""

@@ -15,12 +15,14 @@ from sim.protocol.events import Event, Restarted
 from sim.protocol.validator import Validator
 from sim.world.adversary import Alarm, Attack, Edited, Later, place
 from sim.world.adversary.when import Trigger
+from sim.world.faults.rollout import Course
 
 
 class Engagement(NamedTuple):
     """One attack (its `place` in the scenario) and when it is on.
 
-    start_ns <= now < end_ns, and then wherever `trigger` says so; None: always.
+    start_ns <= now < end_ns, of a version only with members that run it, and then wherever
+    `trigger` says so; None: always.
     """
 
     place: int
@@ -28,6 +30,19 @@ class Engagement(NamedTuple):
     start_ns: int
     end_ns: int
     trigger: Trigger | None = None
+    version: Course | None = None
+    """The rollout whose version it is."""
+
+    @property
+    def late(self) -> bool:
+        """Whether its members are honest until more happens than that it begins."""
+        return self.attack.corrupts or self.version is not None
+
+    def on(self, me: int, now_ns: int) -> bool:
+        """Say whether it is on for member `me`, triggers apart."""
+        if not self.start_ns <= now_ns < self.end_ns:
+            return False
+        return self.version is None or me in self.version.running
 
 
 class Wake(NamedTuple):
@@ -70,7 +85,7 @@ class Mind:
     def edit(self, effects: list[Edited], now_ns: int) -> list[Edited]:
         """Pass `effects` through all attacks that are on; what one holds back the next edits."""
         for rank, engaged in enumerate(self._engagements):
-            if engaged.start_ns <= now_ns < engaged.end_ns:
+            if engaged.on(self._me, now_ns):
                 effects = self._edited(effects, rank, now_ns)
         return effects
 
@@ -95,20 +110,20 @@ class Mind:
         if alarm is None:
             return begun
         engaged = self._engagements[alarm.rank]
-        if now_ns >= engaged.end_ns:
+        if not engaged.on(self._me, now_ns):
             return begun
         return begun + _addressed(engaged.attack.woken(self._me, alarm.token, now_ns), alarm.rank)
 
     def _begin(self, now_ns: int) -> list[Edited]:
         out: list[Edited] = []
         for rank, engaged in enumerate(self._engagements):
-            if not self._begun[rank] and engaged.start_ns <= now_ns < engaged.end_ns:
+            if not self._begun[rank] and engaged.on(self._me, now_ns):
                 self._begun[rank] = True
                 out += _addressed(engaged.attack.begin(self._me, now_ns), rank)
         return out
 
     def _on(self, engaged: Engagement, now_ns: int, effect: Edited | None) -> bool:
-        if not engaged.start_ns <= now_ns < engaged.end_ns:
+        if not engaged.on(self._me, now_ns):
             return False
         if engaged.trigger is None:
             return True

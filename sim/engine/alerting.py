@@ -230,6 +230,10 @@ class Board:
         """Return (rule, series) of the critical alerts that fire now."""
         return self._rules.firing("critical")
 
+    def firing(self) -> list[str]:
+        """Return the names of the rules that fire now."""
+        return [rule for rule, _ in self._rules.firing()]
+
     def finish(self) -> None:
         """Write the alerts that still fire."""
         self._rules.finish()

@@ -6,15 +6,23 @@ attack does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 from simpy.events import URGENT
 
 from sim.engine.adversary import Engagement, Mind
-from sim.engine.disturbances import FOREVER, attack_key, ends, twin_sides
+from sim.engine.disturbances import (
+    FOREVER,
+    attack_key,
+    ends,
+    members_of,
+    twin_sides,
+    version_of,
+)
 from sim.engine.driver import Driver
 from sim.engine.genesis import Census
+from sim.engine.rollouts import Release
 from sim.monitor.watch import Watch
 from sim.protocol.validator import Validator
 from sim.record.recorder import Sink
@@ -94,18 +102,26 @@ MAKERS: dict[type[Any], Callable[[Any, Terms], Attack]] = {
 """By the settings' type: the attack."""
 
 
-def engagements(scenario: Scenario, census: Census, chance: Chance) -> dict[int, list[Engagement]]:
-    """Return the attacks by the validator they own, ascending; members share one mind."""
+def engagements(
+    scenario: Scenario, census: Census, chance: Chance, releases: Sequence[Release]
+) -> dict[int, list[Engagement]]:
+    """Return the attacks by the validator they own, ascending; members share one mind.
+
+    `releases`: the rollouts, whose versions an adversary may own.
+    """
+    courses = {release.place: release.course for release in releases}
     found: dict[int, list[Engagement]] = {}
     for index, adversary in enumerate(scenario.adversaries):
         if not isinstance(adversary, asked.Adversary):
             continue
-        members = census.select(adversary.nodes, attack_key(index))
+        members = members_of(scenario, census, index)
+        place = version_of(scenario, adversary.nodes)
         terms = Terms(chance.key(attack_key(index)), members, census)
         attack = MAKERS[type(adversary)](adversary, terms)
         trigger = trigger_of(adversary.when, chance.key(f"{attack_key(index)}/when"))
         end_ns = FOREVER if adversary.end_ns is None else adversary.end_ns
-        engagement = Engagement(index, attack, adversary.start_ns, end_ns, trigger)
+        version = None if place is None else courses[place]
+        engagement = Engagement(index, attack, adversary.start_ns, end_ns, trigger, version)
         for member in members:
             found.setdefault(member, []).append(engagement)
     return dict(sorted(found.items()))
@@ -153,7 +169,8 @@ def attach(
             if engagement.end_ns <= scenario.duration_ns:
                 rows.append(("end", engagement.end_ns))
                 driver.env.at(engagement.end_ns, watch.healed, engagement.end_ns, URGENT)
-            for event, when_ns in rows:
+            # When a version comes and goes, its rollout says.
+            for event, when_ns in rows if engagement.version is None else ():
                 recorder.append_row(
                     "faults",
                     time_ns=when_ns,

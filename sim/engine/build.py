@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, ParamSpec, TypeAlias
 
 from simpy.events import URGENT
 
@@ -21,7 +21,7 @@ from sim.engine.cloud_services import CloudServices
 from sim.engine.clouds import open_standby
 from sim.engine.disturbances import link_rules, timetable
 from sim.engine.driver import Driver
-from sim.engine.faults import Timetable, touches
+from sim.engine.faults import Entry, Timetable, fault_rows, touches
 from sim.engine.genesis import Census, ledger_of, stakes, validator_regions
 from sim.engine.ledger_rows import LedgerRows
 from sim.engine.lending import Lending
@@ -35,11 +35,12 @@ from sim.engine.plane_attacks import Besiegers, Siege, sieges, turning_points
 from sim.engine.plane_faults import PlaneFaults
 from sim.engine.plane_parameters import network_tables, plane_parameters
 from sim.engine.protocol_parameters import consensus_parameters
+from sim.engine.rollouts import Release, open_rollouts, releases
+from sim.engine.rollouts import turning_points as rollout_points
 from sim.engine.stations import StationMeter
 from sim.engine.tap import Tap
 from sim.engine.transport import Transport
 from sim.engine.witness import Witness
-from sim.monitor.base import NOBODY
 from sim.monitor.punishment import Terms
 from sim.monitor.watch import Watch
 from sim.protocol.baselines.electorate import Electorate
@@ -51,6 +52,7 @@ from sim.protocol.validator import Validator
 from sim.record.recorder import Sink
 from sim.record.rocks import RocksStore
 from sim.scenario.alerts import rules_in_force
+from sim.scenario.breakdowns import Rollout
 from sim.scenario.checks import Liveness
 from sim.scenario.model import Scenario
 from sim.world.agents.kinds import NEVER
@@ -95,6 +97,7 @@ class Setting:
     core: Callable[[int], Core]
     """Makes the core of a validator."""
     nodes: list[Node]
+    releases: tuple[Release, ...]
     minds: dict[int, list[Engagement]]
     sieges: tuple[Siege, ...]
     past: Past | None
@@ -107,8 +110,8 @@ class Setting:
 
     @property
     def honest(self) -> int:
-        """Bitmap of the validators that are honest until an adversary says that it has them."""
-        lost = (n for n, es in self.minds.items() if not all(e.attack.corrupts for e in es))
+        """Bitmap of the validators that are honest until they are said to be so no longer."""
+        lost = (node for node, es in self.minds.items() if not all(e.late for e in es))
         return (1 << len(self.nodes)) - 1 & ~sum(1 << node for node in lost)
 
 
@@ -123,11 +126,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
     rules = link_rules(scenario, setting.census, entries)
     plane = _plane(setting)
     plane_faults = None if plane is None else PlaneFaults(plane, rules, regions)
-    payload: Payload = NoPayload()
-    if plane is not None and plane_faults is not None:
-        touched = touches(entries, scenario.duration_ns)
-        touched += [*plane_faults.changes(scenario.duration_ns), *turning_points(setting.sieges)]
-        payload = PlanePayload(plane, _horizon(touched))
+    payload = _payload(setting, entries, plane, plane_faults)
     ear = _ear(scenario, recorder)
     observer = Observer(
         recorder=ear or recorder,
@@ -148,11 +147,12 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
         chance=setting.chance,
         plane=plane_faults,
         revive=_reviver(driver, watch),
-        record=_fault_rows(recorder, env),
+        record=fault_rows(recorder, env),
         healed=watch.healed,
         clouds=CloudServices(scenario.clouds, regions, setting.chance, recorder),
     )
     faults.schedule(entries, scenario.duration_ns)
+    rollouts = open_rollouts(setting, faults, driver, watch, observer, alerts, recorder)
     if plane is not None and plane_faults is not None:
         _schedule_links(env, plane_faults, scenario.duration_ns)
         if scenario.network.lanes == "shared":
@@ -172,6 +172,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
         observer=observer,
         meter=meter,
         timetable=faults,
+        rollouts=rollouts,
         recorder=recorder,
         regions=regions,
         tables=setting.tables,
@@ -182,6 +183,17 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
         alerts=alerts,
         standby=open_standby(setting, faults, driver.transport, observer, watch.healed, recorder),
     )
+
+
+def _payload(
+    setting: Setting, entries: list[Entry], plane: AgentPlane | None, faults: PlaneFaults | None
+) -> Payload:
+    if plane is None or faults is None:
+        return NoPayload()
+    duration_ns = setting.scenario.duration_ns
+    touched = [*touches(entries, duration_ns), *faults.changes(duration_ns)]
+    touched += [*turning_points(setting.sieges), *rollout_points(setting.releases, duration_ns)]
+    return PlanePayload(plane, _horizon(touched))
 
 
 def _lend(faults: PlaneFaults, plane: AgentPlane, setting: Setting) -> None:
@@ -222,6 +234,7 @@ def _setting(scenario: Scenario, chance: Chance) -> Setting:
     census = Census(regions, genesis, first.weights.weights, chance)
     core = _cores(scenario, ledger, electorate)
     nodes = _nodes(scenario, core, [tables.index(region) for region in regions])
+    rollouts = releases(scenario, census)
     return Setting(
         scenario=scenario,
         chance=chance,
@@ -235,7 +248,8 @@ def _setting(scenario: Scenario, chance: Chance) -> Setting:
         census=census,
         core=core,
         nodes=nodes,
-        minds=engagements(scenario, census, chance),
+        releases=rollouts,
+        minds=engagements(scenario, census, chance, rollouts),
         sieges=sieges(scenario, tables, census, chance),
         past=past,
     )
@@ -332,7 +346,8 @@ def _proposed(watch: Watch, observer: Observer) -> Callable[[Proposal, int, int]
 
 def _board(scenario: Scenario, sink: Sink) -> Board | None:
     """Return what shows rows to the alert rules on their way; None where there is no use in it."""
-    if not sink.keeps("alerts") or not rules_in_force(scenario.alerts):
+    asked = any(f.abort_on and f.abort_on.alerts for f in scenario.faults if isinstance(f, Rollout))
+    if not (asked or sink.keeps("alerts")) or not rules_in_force(scenario.alerts):
         return None
     return Board(sink, scenario)
 
@@ -450,23 +465,6 @@ def _schedule_links(env: Loop, faults: PlaneFaults, duration_ns: int) -> None:
 
     for when_ns in faults.changes(duration_ns):
         env.at(when_ns, faults.rules_changed, when_ns, URGENT)
-
-
-def _fault_rows(recorder: Sink, env: Loop) -> Callable[[int, Any, str], None]:
-    def record(index: int, fault: Any, event: str) -> None:
-        for node in fault.nodes or (NOBODY,):
-            recorder.append_row(
-                "faults",
-                time_ns=env.now,
-                source="fault",
-                index=index,
-                kind=fault.kind,
-                event=event,
-                node=node,
-                target=fault.target,
-            )
-
-    return record
 
 
 def _schedule_operations(

@@ -19,7 +19,7 @@ from sim.scenario import occurrence as when
 from sim.scenario.adversaries import Twins
 from sim.scenario.agent_faults import AgentFault, ShardLoss
 from sim.scenario.model import Scenario
-from sim.scenario.selection import ENDS, End, ProviderEnd, RegionEnd, ZoneEnd
+from sim.scenario.selection import ENDS, End, ProviderEnd, RegionEnd, RunningVersion, ZoneEnd
 from sim.world.adversary.twins import Sides, halves
 from sim.world.faults import Fault, Quota, Span
 from sim.world.faults.amnesia_crash import AmnesiaCrash
@@ -39,7 +39,6 @@ from sim.world.faults.occurrence import occurrences
 from sim.world.faults.partition import Partition
 from sim.world.faults.provider_outage import ProviderOutage
 from sim.world.faults.region_outage import RegionOutage
-from sim.world.faults.rollout import waves
 from sim.world.faults.slow_disk import SlowDisk
 from sim.world.faults.slow_node import SlowNode
 from sim.world.faults.throttle import Throttle
@@ -74,8 +73,35 @@ def link_rules(
         rules.extend(entry.fault.rules(entry.spans, entry.flap_ns))
     for index, adversary in enumerate(scenario.adversaries):
         if isinstance(adversary, Twins) and adversary.cut:
-            rules.extend(_cuts(adversary, census, index, scenario.duration_ns))
+            members = members_of(scenario, census, index)
+            rules.extend(_cuts(adversary, members, census, index, scenario.duration_ns))
     return tuple(rules)
+
+
+def fault_key(scenario: Scenario, index: int) -> str:
+    """Name the draws of the fault at `index`."""
+    name = scenario.faults[index].name
+    return f"fault/{index if name is None else name}"
+
+
+def version_of(scenario: Scenario, selection: Any) -> int | None:
+    """Return the place of the rollout whose version an adversary owns; None: it owns none."""
+    if not isinstance(selection, RunningVersion):
+        return None
+    return [fault.name for fault in scenario.faults].index(selection.rollout)
+
+
+def members_of(scenario: Scenario, census: Census, index: int) -> tuple[int, ...]:
+    """Return the validators that the adversary at `index` owns, or will while they run a version.
+
+    Those of a version are ascending, and all that its rollout means to reach.
+    """
+    adversary: Any = scenario.adversaries[index]
+    place = version_of(scenario, adversary.nodes)
+    if place is None:
+        return census.select(adversary.nodes, attack_key(index))
+    rollout: Any = scenario.faults[place]
+    return census.select(rollout.nodes, fault_key(scenario, place))
 
 
 def attack_key(index: int) -> str:
@@ -94,9 +120,10 @@ def twin_sides(adversary: Twins, members: tuple[int, ...], census: Census) -> Si
     )
 
 
-def _cuts(adversary: Twins, census: Census, index: int, duration_ns: int) -> Iterator[LinkRule]:
+def _cuts(
+    adversary: Twins, members: tuple[int, ...], census: Census, index: int, duration_ns: int
+) -> Iterator[LinkRule]:
     """Yield the rules that part the two sides, turn after turn."""
-    members = census.select(adversary.nodes, attack_key(index))
     fixed, key = twin_sides(adversary, members, census), census.key(attack_key(index))
     others = [i for i in range(len(census.regions)) if i not in members]
     at_ns = adversary.start_ns
@@ -176,14 +203,17 @@ MAKERS: dict[type[Any], Callable[[Any, Strike], Fault]] = {
         f.delay_ns,
     ),
 }
-"""By the settings' type: the fault on those that it strikes at one time. Rollouts make several."""
+"""By the settings' type: the fault on those that it strikes at one time."""
 
 
 def timetable(scenario: Scenario, census: Census) -> list[Entry]:
-    """Return the faults of a scenario with the validators they strike, and when."""
+    """Return the faults of a scenario with the validators they strike, and when.
+
+    Rollouts are left out: what becomes of one may depend on the run (`sim.engine.rollouts`).
+    """
     entries: list[Entry] = []
     for index, fault in enumerate(scenario.faults):
-        key = f"fault/{index if fault.name is None else fault.name}"
+        key = fault_key(scenario, index)
         if isinstance(fault, AgentFault):
             spans: tuple[Span, ...] = (Span(fault.at_ns, None),)
             if not isinstance(fault, ShardLoss):
@@ -193,9 +223,6 @@ def timetable(scenario: Scenario, census: Census) -> list[Entry]:
                 entries.append(Entry(index, made, (span,)))
             continue
         if isinstance(fault, more.Rollout):
-            nodes = census.select(fault.nodes, key)
-            steps = waves(nodes, fault.at_ns, more.plan(fault, len(nodes)))
-            entries += [Entry(index, made, (span,)) for made, span in steps]
             continue
         flap = fault.flap_ns if isinstance(fault, asked.Partition) else None
         make = MAKERS[type(fault)]

@@ -15,9 +15,12 @@ from simpy.events import URGENT
 from sim.engine.cloud_services import CloudServices
 from sim.engine.driver import Driver
 from sim.engine.impairment import Impaired
+from sim.engine.loop import Loop
 from sim.engine.node import Node
 from sim.engine.plane_faults import PlaneFaults
+from sim.monitor.base import NOBODY
 from sim.protocol.validator import Validator
+from sim.record.recorder import Sink
 from sim.world.agents.changes import Change, Disconnect, ShardLoss, Surge
 from sim.world.chance import Chance
 from sim.world.crypto.key_service import KeyService
@@ -60,6 +63,25 @@ def _flaps(at_ns: int, end_ns: int, flap_ns: int) -> list[tuple[int, bool]]:
 def touches(entries: list[Entry], duration_ns: int) -> list[int]:
     """Return every time at which a fault changes something."""
     return [when_ns for entry in entries for when_ns, _ in turns(entry, duration_ns)]
+
+
+def fault_rows(recorder: Sink, env: Loop) -> Callable[[int, Fault, str], None]:
+    """Return what puts on the record that a fault of the scenario's list begins or ends."""
+
+    def record(index: int, fault: Fault, event: str) -> None:
+        for node in fault.nodes or (NOBODY,):
+            recorder.append_row(
+                "faults",
+                time_ns=env.now,
+                source="fault",
+                index=index,
+                kind=fault.kind,
+                event=event,
+                node=node,
+                target=fault.target,
+            )
+
+    return record
 
 
 class Timetable:
@@ -133,15 +155,19 @@ class Timetable:
 
     def _due(self, due: tuple[Entry, bool]) -> None:
         entry, begins = due
-        self._record(entry.place, entry.fault, "begin" if begins else "end")
-        self.clouds.struck(entry.fault, self.env.now, begins=begins)
+        self.carry_out(entry.place, entry.fault, begins=begins)
+
+    def carry_out(self, place: int, fault: Fault, *, begins: bool) -> None:
+        """Begin or end a fault of the scenario's list now, and put it on the record."""
+        self._record(place, fault, "begin" if begins else "end")
+        self.clouds.struck(fault, self.env.now, begins=begins)
         if begins:
-            entry.fault.begin(self)
+            fault.begin(self)
         else:
-            entry.fault.end(self)
+            fault.end(self)
             self._healed(self.env.now)
         if self.told is not None:
-            self.told(entry.fault, begins)
+            self.told(fault, begins)
 
     # -- Target -------------------------------------------------------------------------------
 

@@ -106,6 +106,8 @@ class Observer:
         self.keeps_commits = recorder.keeps("commits")
         self.tip = books.genesis()
         """The highest block that an honest validator has committed."""
+        self.last_commit_ns = 0
+        """When a block was last committed for the first time; 0 before the first."""
         self.blocks_committed = 0
         self.transactions_committed = 0
 
@@ -116,6 +118,10 @@ class Observer:
     def corrupted(self, node: int) -> None:
         """Count no commit of `node` any longer: an adversary has taken it over."""
         self._honest &= ~(1 << node)
+
+    def redeemed(self, node: int) -> None:
+        """Count its commits again: the adversary has let go of it."""
+        self._honest |= 1 << node
 
     def proposed(self, proposal: Proposal, now_ns: int, size_bytes: int) -> None:
         """Note a proposal as it leaves its proposer."""
@@ -235,6 +241,7 @@ class Observer:
         if fate.committed_ns < 0:
             fate.committed_ns = now_ns
             fate.status = "committed"
+            self.last_commit_ns = now_ns
             self.blocks_committed += 1
             if seen.height > self._highest:
                 self._highest, self.tip = seen.height, seen.block

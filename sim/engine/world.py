@@ -16,6 +16,7 @@ from sim.engine.meter import Meter
 from sim.engine.node import Node
 from sim.engine.observer import Observer
 from sim.engine.plane_rows import record_rows
+from sim.engine.rollouts import Releases
 from sim.engine.standby import Standby
 from sim.engine.stations import StationMeter
 from sim.engine.transport import Transport
@@ -58,6 +59,7 @@ class World:
     observer: Observer
     meter: Meter
     timetable: Timetable
+    rollouts: Releases
     recorder: Sink
     regions: list[str]
     tables: NetworkTables
@@ -91,6 +93,7 @@ class World:
             self.alerts.finish()
         if self.standby is not None:
             self.standby.finish(now_ns)
+        self.rollouts.finish()
         return self.watch.finish(now_ns)
 
     def _balance(self, now_ns: int) -> None:
@@ -136,6 +139,7 @@ class World:
         if self.alerts is not None:
             self.alerts.state(self.timetable.clouds.figures(now_ns))
             self.alerts.close_second(now_ns, self.nodes, self._chains(), self.watch, self.plane)
+        self.rollouts.look(now_ns)
         self._forget_states()
         if self.office is not None:
             self.office.close_second(now_ns)

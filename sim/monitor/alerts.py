@@ -64,12 +64,12 @@ class Alerts:
                 self._judge(rule, series, state, now_ns, seen.get(series), divisor)
         self._seen_ns = now_ns
 
-    def firing(self, severity: str) -> list[tuple[str, str]]:
-        """Return (rule, series) of all that fire now and are so severe, in the rules' order."""
+    def firing(self, severity: str | None = None) -> list[tuple[str, str]]:
+        """Return (rule, series) of all that fire now, or are so severe, in the rules' order."""
         return [
             (rule.name, series)
             for rule, states in zip(self._rules, self._states, strict=True)
-            if rule.severity == severity
+            if severity in (None, rule.severity)
             for series, state in states.items()
             if state.fired_ns != OPEN
         ]

@@ -149,6 +149,13 @@ class Watch:
         self._accountability.corrupted(node)
         self._votes.corrupted(node)
 
+    def redeemed(self, node: int) -> None:
+        """An adversary let go of a validator that starts anew: believe what it commits.
+
+        What it signed may still convict it, as with one that has lost its memory.
+        """
+        self._of[node] = self._believed
+
     def healed(self, now_ns: int) -> None:
         """The last fault or attack ended: the clock of liveness starts anew."""
         if self._liveness is not None:

@@ -20,6 +20,7 @@ from sim.record.measures import count_rows as _rows
 from sim.record.measures import one as _one
 from sim.record.measures import total as _total
 from sim.record.recovery_tables import RECOVERY_METRICS
+from sim.record.rollouts import ROLLOUT_METRICS
 
 Metrics: TypeAlias = dict[str, int | None]
 
@@ -108,6 +109,7 @@ _TABLE_OF = {
     "keys": "signatures",
     "recovery": "replication",
     "trail": "trail",
+    "rollouts": "rollouts",
 }
 """By optional part: the table that has rows where a run had it."""
 _ACROSS = pl.col("source_region") != pl.col("destination_region")
@@ -399,6 +401,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     *BATCH_METRICS,
     *DIRECTORY_METRICS,
+    *ROLLOUT_METRICS,
     *COMPLIANCE_METRICS,
     *CLOUD_METRICS,
     *RECOVERY_METRICS,

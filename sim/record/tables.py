@@ -24,6 +24,7 @@ from sim.record.columns import sum_column as _sum
 from sim.record.columns import wall_column as _wall
 from sim.record.compliance_tables import COMPLIANCE_TABLES
 from sim.record.recovery_tables import RECOVERY_TABLES
+from sim.record.rollouts import ROLLOUT_TABLES
 
 __all__ = ["BY_NAME", "DETAILS", "KINDS", "NO_ID", "TABLES", "Column", "Table", "kept", "table_of"]
 
@@ -455,6 +456,7 @@ TABLES: tuple[Table, ...] = (
         ),
     ),
     *CLOUD_TABLES,
+    *ROLLOUT_TABLES,
     *COMPLIANCE_TABLES,
     *RECOVERY_TABLES,
 )

@@ -14,7 +14,7 @@ from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKey
 from sim.scenario.fields import Count, Flag, duration, share
 from sim.scenario.occurrence import Instant
-from sim.scenario.selection import MAX_VALIDATORS, End, Selection
+from sim.scenario.selection import MAX_VALIDATORS, End, Owned
 
 Number: TypeAlias = Annotated[int, Count(0, 2**53)]
 
@@ -127,7 +127,7 @@ class Adversary:
 
     __pydantic_config__ = STRICT
     decides: ClassVar[tuple[str, ...]] = ()
-    nodes: Selection
+    nodes: Owned
     """Which validators it owns."""
     start_ns: Instant = 0
     """When it begins; before, its validators are honest."""

@@ -9,14 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
+from sim.scenario.alerting import RULE_NAME
 from sim.scenario.base import STRICT
 from sim.scenario.choices import ByKind
-from sim.scenario.fields import Count, Flag, Text, decimal, duration, probability, rate, share
+from sim.scenario.fields import (
+    Count,
+    Flag,
+    OneOf,
+    decimal,
+    duration,
+    probability,
+    rate,
+    share,
+)
 from sim.scenario.occurrence import Instant, Strikes, Timed
 from sim.scenario.selection import (
     MAX_VALIDATORS,
     PROVIDER_NAME,
     REGION_NAME,
+    ROLLOUT_NAME,
     ZONE_NAME,
     End,
     Selection,
@@ -284,8 +295,51 @@ class BadVersion:
     factor_micro: Annotated[int, decimal("1", "1000")] | None = None
     """How many times as long its services take; left out, it does not come up."""
     noticed_after_ns: Annotated[int, duration("1 ms", "30 d")] | None = None
-    """When that is noticed, from when the first should be up: the rollout stops, and whoever has
-    the bad version is restarted with the old one. Left out, never."""
+    """When that is noticed whatever is observed, from when the first should be up: the rollout
+    stops, and whoever has the bad version is restarted with the old one. Left out, never."""
+
+
+MONITORS = (
+    "agreement",
+    "certificate_uniqueness",
+    "commit_monotonicity",
+    "validity",
+    "ledger_equality",
+    "pinned_parameters",
+    "vote_safety",
+    "quorum_overlap",
+    "weight_cap",
+    "fork_choice",
+    "conflict_noticed",
+    "evidence_proposed",
+    "jail",
+    "reconciliation",
+    "supply_conservation",
+    "no_lost_message",
+    "no_lost_registration",
+)
+"""Monitors that judge while a run goes on, whatever it expects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbortOn:
+    """What calls a rollout off, from its first stop on; one of them is enough.
+
+    It is looked for at each whole second, as alert rules are evaluated. The rollout then stops, and
+    whoever has the new version is restarted with the old one.
+    """
+
+    __pydantic_config__ = STRICT
+    alerts: tuple[Annotated[str, RULE_NAME], ...] = ()
+    """One of these alert rules fires."""
+    monitors: tuple[Annotated[str, OneOf(MONITORS, "monitor")], ...] = ()
+    """An invariant breaks after the first stop that one of these monitors watches."""
+    no_commit_for_ns: Annotated[int, duration("1 s", "1 d")] | None = None
+    """No new block has been committed for so long."""
+    reaction_ns: Annotated[int, duration("1 ms", "1 d")] = 1_000_000
+    """From when it is seen to when the rollout stops."""
+    watch_for_ns: Annotated[int, duration("1 s", "30 d")] | None = None
+    """How long it is looked for after the last start; left out, to the end of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,11 +349,9 @@ class Rollout:
     __pydantic_config__ = STRICT
     kind: Literal["rollout"]
     """Told apart by this."""
-    name: (
-        Annotated[str, Text(40, r"[a-z][a-z0-9_-]*", "a name of small letters, digits, _ and -")]
-        | None
-    ) = None
-    """Names its draws, so that other faults may come and go; left out, its place in the list."""
+    name: Annotated[str, ROLLOUT_NAME] | None = None
+    """Names its draws, so that other faults may come and go; left out, its place in the list.
+    Adversaries whose `nodes` are `{rollout: name}` own whoever runs the new version."""
     nodes: Selection
     """Who; in the order of their identities."""
     at_ns: Instant
@@ -309,7 +361,9 @@ class Rollout:
     strategy: Annotated[Rolling | BlueGreen | Canary, ByKind()]
     """In which order."""
     bad_version: BadVersion | None = None
-    """What is wrong with it; left out, nothing."""
+    """What is wrong with it; left out, nothing, unless an adversary has it."""
+    abort_on: AbortOn | None = None
+    """What calls it off; left out, nothing that is observed."""
 
 
 def plan(fault: Rollout, nodes: int) -> Plan:

@@ -65,6 +65,9 @@ RECOVERY_COUNTS: tuple[str, ...] = ("validators_promoted", "validators_moved_bac
 RECOVERY_DURATIONS: tuple[str, ...] = ("recovery_time", "recovery_point", "replication_age_max")
 """Times of recoveries; they need sites in `clouds.recovery`."""
 
+ROLLOUT_METRICS: tuple[str, ...] = ("rollouts_aborted", "validators_reached", "time_to_abort")
+"""What new versions came to; they need a rollout among the faults."""
+
 COUNT_METRICS: tuple[str, ...] = (
     "blocks_committed",
     "blocks_discarded",
@@ -97,6 +100,8 @@ COUNT_METRICS: tuple[str, ...] = (
     "registrations_lost",
     "agents_re_homed",
     "shards_taken_over",
+    "rollouts_aborted",
+    "validators_reached",
     "violations",
     *COMPLIANCE_COUNTS,
     *KEY_COUNTS,
@@ -125,6 +130,7 @@ DURATION_METRICS: tuple[str, ...] = (
     "directory_latency_p50",
     "directory_latency_p99",
     "directory_region_latency_p99",
+    "time_to_abort",
     *COMPLIANCE_DURATIONS,
     *KEY_DURATIONS,
     *RECOVERY_DURATIONS,

@@ -52,6 +52,7 @@ from sim.scenario.selection import (
     Lightest,
     OfProvider,
     Random,
+    RunningVersion,
     up_to_share,
 )
 
@@ -79,9 +80,10 @@ def liveness_limit_ppm(level: int) -> int:
 def byzantine_ppm(validators: Validators, weights: Weights, adversaries: Any, faults: Any) -> int:
     """Return the least share of the weight that may sign twice, adversaries and amnesia together.
 
-    Amnesia makes a validator forget what it voted for, so it may vote twice in good faith.
+    Amnesia makes a validator forget what it voted for, so it may vote twice in good faith. A
+    version that signs twice may be called off before anybody runs it.
     """
-    bad = [item.nodes for item in adversaries if _signs_twice(item)]
+    bad = [item.nodes for item in adversaries if _signs_twice(item) and not _by_version(item)]
     for item in adversaries:
         if isinstance(item, LevelThenSilence):
             members = named(item.nodes, validators, weights)
@@ -108,6 +110,11 @@ def _for_good(fault: Any) -> bool:
     return fault.until_ns is None and not drawn and not partial
 
 
+def _by_version(adversary: Any) -> bool:
+    """Say whether an adversary owns a version, hence nobody for certain."""
+    return isinstance(adversary.nodes, RunningVersion)
+
+
 def _signs_twice(adversary: Any) -> bool:
     if isinstance(adversary, Sleeper):
         return adversary.then != "silent"
@@ -121,6 +128,7 @@ def unavailable_ppm(validators: Validators, weights: Weights, adversaries: Any, 
         for item in adversaries
         if isinstance(item, Adversary)
         and item.end_ns is None
+        and not _by_version(item)
         and not isinstance(item, AdaptiveCorruption)
     ]
     for fault in faults:
@@ -167,7 +175,9 @@ def genesis_weights(
 
 
 def named(selection: Any, validators: Validators, weights: Weights) -> list[int] | None:
-    """Return whom a selection names for certain, None where chance decides."""
+    """Return whom a selection names for certain, None where chance or a rollout decides."""
+    if isinstance(selection, RunningVersion):
+        return None
     if isinstance(selection, Ids):
         return [index for index in selection.ids if index < validators.count]
     if isinstance(selection, InRegion | InZone | OfProvider):

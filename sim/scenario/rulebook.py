@@ -46,6 +46,7 @@ def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:
         rules_faults,
         rules_protocol,
         rules_recovery,
+        rules_rollouts,
     )
 
     found: list[Finding] = []

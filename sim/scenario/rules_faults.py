@@ -19,13 +19,12 @@ from sim.scenario.breakdowns import (
     Outage,
     Rollout,
     ZoneOutage,
-    plan,
 )
 from sim.scenario.disturbances import AmnesiaCrash, Crash, Partition
 from sim.scenario.exposure import in_place, named, outage_places
 from sim.scenario.model import Validators, Weights
 from sim.scenario.occurrence import Known, lifetimes
-from sim.scenario.quantities import DURATION, SHARE
+from sim.scenario.quantities import DURATION
 from sim.scenario.rulebook import Finding, needs
 from sim.scenario.selection import Ids, IdsEnd, InRegion, InZone, OfProvider, RegionEnd, ZoneEnd
 
@@ -222,10 +221,10 @@ def _times_over(fault: Any, validators: Validators, weights: Weights) -> int:
         return 1
     if isinstance(fault, Outage):
         return len(outage_places(fault))
-    return _how_many(fault.nodes, validators, weights)
+    return how_many(fault.nodes, validators, weights)
 
 
-def _how_many(selection: Any, validators: Validators, weights: Weights) -> int:
+def how_many(selection: Any, validators: Validators, weights: Weights) -> int:
     """Return how many validators a selection chooses; at most, where chance decides."""
     members = named(selection, validators, weights)
     if members is not None:
@@ -307,28 +306,3 @@ def which_links(path: tuple[Any, ...], rule: Any) -> Iterator[Finding]:
         yield path, "has both `between` and `from` or `to`"
     elif rule.between is None and not one_way:
         yield path, "names no links: state `between`, `from` or `to`"
-
-
-@needs("faults", "duration", "validators", "weights")
-def _rollouts_can_be(
-    faults: Any, duration: int, validators: Validators, weights: Weights
-) -> Iterator[Finding]:
-    for index, fault in enumerate(faults):
-        if not isinstance(fault, Rollout):
-            continue
-        path = ("faults", index)
-        nodes = _how_many(fault.nodes, validators, weights)
-        ends_ns = plan(fault, nodes).ends_ns(nodes, fault.at_ns)
-        stops = fault.bad_version is not None and fault.bad_version.noticed_after_ns is not None
-        if ends_ns > duration and not stops:
-            yield (
-                (*path, "strategy"),
-                f"lasts until {DURATION.format(ends_ns)}, beyond the end of the run, "
-                f"{DURATION.format(duration)}: make waves larger, pauses or downtime shorter",
-            )
-        wave = getattr(fault.strategy, "wave", 1)
-        if wave > nodes:
-            yield (*path, "strategy", "wave"), f"{wave} of {nodes} validators"
-        share = getattr(fault.strategy, "share_ppm", None)
-        if share is not None and nodes < 2:
-            yield (*path, "strategy", "share"), f"{SHARE.format(share)} of one is all of it"

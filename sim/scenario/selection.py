@@ -18,6 +18,7 @@ MAX_VALIDATORS = 10_000
 REGION_NAME = Text(maximum=64, what="the name of a region")
 ZONE_NAME = Text(72, r"[^/]+/[1-9][0-9]*", "a zone: a region, `/` and a number from 1")
 PROVIDER_NAME = Text(maximum=32, what="the name of a provider")
+ROLLOUT_NAME = Text(40, r"[a-z][a-z0-9_-]*", "a name of small letters, digits, _ and -")
 ValidatorIndex: TypeAlias = Annotated[int, Count(0, MAX_VALIDATORS - 1)]
 Some: TypeAlias = Annotated[int, Count(1, MAX_VALIDATORS)]
 
@@ -118,6 +119,32 @@ Selection: TypeAlias = Annotated[
     Ids | Random | ByStake | ByWeight | Heaviest | Lightest | InRegion | InZone | OfProvider,
     ByKey(SELECTORS, "a selection of validators"),
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningVersion:
+    """Whoever runs the new version that a rollout brings, as long as it does."""
+
+    __pydantic_config__ = STRICT
+    rollout: Annotated[str, ROLLOUT_NAME]
+    """The rollout's name."""
+
+
+OWNED_SELECTORS: dict[str, type[Any]] = {**SELECTORS, "rollout": RunningVersion}
+Owned: TypeAlias = Annotated[
+    Ids
+    | Random
+    | ByStake
+    | ByWeight
+    | Heaviest
+    | Lightest
+    | InRegion
+    | InZone
+    | OfProvider
+    | RunningVersion,
+    ByKey(OWNED_SELECTORS, "a selection of validators"),
+]
+"""Whom an adversary may own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

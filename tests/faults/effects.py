@@ -305,12 +305,22 @@ def one_of_each() -> Settings:
                 **short,
             },
             rollout(20, {"kind": "rolling", "wave": 2, "pause": "1 ms"}, factor=2),
-            rollout(21, {"kind": "blue_green"}),
+            rollout(21, {"kind": "blue_green"}) | {"abort_on": ABORT_ON, "bad_version": {}},
             rollout(
                 22, {"kind": "canary", "share": "50 %", "bake": "9 ms", "wave": 1, "pause": "1 ms"}
             ),
         ],
+        "adversaries": [{"kind": "double_vote", "nodes": {"rollout": "rollout-20"}}],
     }
+
+
+ABORT_ON: Settings = {
+    "alerts": ["validators_down"],
+    "monitors": ["agreement"],
+    "no_commit_for": "1 s",
+    "reaction": "5 ms",
+    "watch_for": "2 s",
+}
 
 
 def rollout(first: int, strategy: Settings, factor: int | None = None) -> Settings:

@@ -27,6 +27,7 @@ WHEN = "at: 1 s, until: 2 s"
 ONE = "nodes: {ids: [1]}"
 RATES = "every: {kind: exponential, mean: 2 ms}, lasting: {kind: fixed, value: 2 ms}"
 ROLLOUT = "kind: rollout, nodes: {random: 7}, at: 1 s"
+SWITCH = f"{ROLLOUT}, downtime: 1 s, strategy: {{kind: blue_green}}"
 
 
 @pytest.fixture
@@ -168,6 +169,37 @@ def refusals(tmp_path: Path) -> Callable[..., list[str]]:
             f"{ROLLOUT}, until: 2 s, downtime: 1 ms, strategy: {{kind: blue_green}}",
             "until",
             "`until` is not known here",
+        ),
+        (f"{SWITCH}, abort_on: {{}}", "abort_on", "nothing would call it off: state `alerts`"),
+        (
+            f"{SWITCH}, abort_on: {{alerts: [offence_prove]}}",
+            "abort_on.alerts.0",
+            "no rule is called `offence_prove`; did you mean `offence_proved`?",
+        ),
+        (
+            f"{SWITCH}, abort_on: {{alerts: [reconciled, agent_retries_high]}}",
+            "abort_on.alerts.1",
+            "`agent_retries_high` needs `agents`, which is left out",
+        ),
+        (
+            f"{SWITCH}, abort_on: {{monitors: [agreement, liveness]}}",
+            "abort_on.monitors.1",
+            "`liveness` is not a monitor; one of: agreement",
+        ),
+        (
+            f"{SWITCH}, abort_on: {{monitors: [jail, no_lost_message]}}",
+            "abort_on.monitors.1",
+            "`no_lost_message` needs agents, and there are none",
+        ),
+        (
+            f"{SWITCH}, abort_on: {{monitors: [jail, jail]}}",
+            "abort_on.monitors.1",
+            "`jail` is named twice",
+        ),
+        (
+            f"{SWITCH}, abort_on: {{no_commit_for: 500 ms}}",
+            "abort_on.no_commit_for",
+            "500 ms is below the least value, 1 s",
         ),
     ],
 )

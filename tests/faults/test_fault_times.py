@@ -17,7 +17,7 @@ from sim.scenario.model import Scenario
 from sim.world.chance import Chance
 from sim.world.faults import Span
 from sim.world.faults.occurrence import Lifetimes, figures, occurrences
-from sim.world.faults.rollout import BadVersion, Plan, Rollout, waves
+from sim.world.faults.rollout import BadVersion, Course, Plan, Rollout, Wave, waves
 from tests.engine.worlds import MS, SECOND, WEST, ran, scenario
 
 MINUTE, HOUR = 60 * SECOND, 3_600 * SECOND
@@ -183,39 +183,65 @@ def plan(**settings: Any) -> Plan:
 
 
 def test_a_canary_bakes_before_the_waves() -> None:
-    steps = waves(range(7), 10_000, plan())
-    assert [(fault.nodes, span) for fault, span in steps] == [
-        ((0, 1), Span(10_000, 10_100)),
-        ((2, 3, 4), Span(11_100, 11_200)),
-        ((5, 6), Span(11_250, 11_350)),
+    assert waves(range(7), 10_000, plan()) == [
+        Wave((0, 1), 10_000, 10_100),
+        Wave((2, 3, 4), 11_100, 11_200),
+        Wave((5, 6), 11_250, 11_350),
     ]
     assert plan().ends_ns(7, 10_000) == 11_350
     assert plan().ends_ns(2, 10_000) == 10_100
 
 
-def test_a_bad_version_that_is_noticed_goes_no_further() -> None:
+def gone(course: Course, waves_up: int, stopped: int = 0) -> Course:
+    """Let the first waves come up, and so many more be down."""
+    for rank, wave in enumerate(course.waves[: waves_up + stopped]):
+        course.stop(wave)
+        if rank < waves_up:
+            course.start(wave)
+    return course
+
+
+def test_a_version_that_is_called_off_goes_no_further() -> None:
     """Slow ones go back at once; a wave that is down by then comes up with the old version."""
-    steps = waves(range(9), 0, plan(bake_ns=50, factor_ppm=5_000_000, noticed_ns=350))
-    assert steps == [
-        (Rollout((0, 1)), Span(0, 100)),
-        (BadVersion((0, 1), 5_000_000), Span(100, 450)),
-        (Rollout((2, 3, 4)), Span(150, 250)),
-        (BadVersion((2, 3, 4), 5_000_000), Span(250, 450)),
-        (Rollout((5, 6, 7)), Span(300, 400)),
-        (BadVersion((5, 6, 7), 5_000_000), Span(400, 450)),
-        (Rollout((0, 1)), Span(450, 550)),
-        (Rollout((2, 3, 4)), Span(450, 550)),
-        (Rollout((5, 6, 7)), Span(450, 550)),
+    course = Course(range(8), 0, plan(bake_ns=50, factor_ppm=5_000_000, noticed_ns=290))
+    assert course.noticed_ns == 390
+    first, second, third = course.waves
+    assert course.stop(first) == [(Rollout((0, 1)), True)]
+    assert course.start(first) == [
+        (Rollout((0, 1)), False),
+        (BadVersion((0, 1), 5_000_000), True),
     ]
-    late = waves(range(9), 0, plan(bake_ns=50, factor_ppm=5_000_000, noticed_ns=290))
-    assert late[-1] == (Rollout((2, 3, 4)), Span(390, 490))
-    assert (Rollout((5, 6, 7)), Span(300, 400)) in late
+    course.stop(second)
+    assert list(course.running) == [0, 1]
+    assert course.call_off() == [(BadVersion((0, 1), 5_000_000), False), (Rollout((0, 1)), True)]
+    assert course.start(second) == [(Rollout((2, 3, 4)), False)]
+    assert course.stop(third) == course.start(third) == []
+    assert course.back() == [(Rollout((0, 1)), False)]
+    assert list(course.reached) == [0, 1]
+    assert list(course.running) == []
 
 
-def test_a_version_that_does_not_come_up_stays_down_until_it_is_noticed() -> None:
-    dead = plan(first=3, factor_ppm=0, noticed_ns=500)
-    assert waves(range(3), 0, dead) == [(Rollout((0, 1, 2)), Span(0, 700))]
-    assert waves(range(3), 0, plan(first=3, factor_ppm=0)) == [(Rollout((0, 1, 2)), Span(0, None))]
+def test_all_slow_waves_end_before_the_first_one_goes_back() -> None:
+    course = gone(Course(range(5), 0, plan(factor_ppm=2_000_000)), waves_up=2)
+    assert [(type(fault), begins) for fault, begins in course.call_off()] == [
+        (BadVersion, False),
+        (BadVersion, False),
+        (Rollout, True),
+        (Rollout, True),
+    ]
+
+
+def test_a_version_that_does_not_come_up_stays_down_until_it_is_called_off() -> None:
+    course = Course(range(3), 0, plan(first=3, factor_ppm=0, noticed_ns=500))
+    (wave,) = course.waves
+    assert course.stop(wave) == [(Rollout((0, 1, 2)), True)]
+    assert course.start(wave) == []
+    assert list(course.reached) == [0, 1, 2]
+    assert list(course.running) == []
+    assert course.noticed_ns == 600
+    assert course.call_off() == []
+    assert course.back() == [(Rollout((0, 1, 2)), False)]
+    assert Course(range(3), 0, plan(factor_ppm=0)).noticed_ns is None
 
 
 def test_restarts_are_faults_of_the_wave_only(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from sim import load_scenario
 from sim.engine.disturbances import timetable
 from sim.engine.genesis import Census
+from sim.engine.rollouts import releases
 from sim.scenario.agent_faults import AgentFault
 from sim.scenario.disturbances import Fault as Settings
 from sim.world.chance import Chance
@@ -61,7 +62,10 @@ def made(kind: str, folder: Path) -> list[Fault]:
     world = scenario(folder, **CASES[kind].sections(CASES[kind].faults))
     regions = world.validators.placement.each(world.validators.count)
     census = Census(regions, [1] * len(regions), [1] * len(regions), Chance(1, 0))
-    return [entry.fault for entry in timetable(world, census)]
+    found = [entry.fault for entry in timetable(world, census)]
+    for release in releases(world, census):
+        found += [fault for wave in release.course.waves for fault, _ in release.course.stop(wave)]
+    return found
 
 
 def test_the_register_is_whole() -> None:

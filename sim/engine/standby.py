@@ -3,12 +3,13 @@
 Owns: health checks, the decision, promotion, routing and fail-back as steps in simulated time, and
 their rows. Must not know: what a fault is made of, how records travel.
 
-While the weight that runs makes a quorum nothing is ordered. Nobody is promoted whose validators
-still run: a place that is only cut off is held back, because an identity never runs twice. Who
-comes up has the blocks and statements of the site's copy. Before it signs, operators ask who is
-left for the newest epoch, view and certificate, and it signs in later views only: while a quorum
-and the rest overlap, that is later than all that it may have signed in the lost place. Where they
-don't, no fence helps, and what only the lost place knew is gone.
+While the weight that runs makes a quorum nothing is ordered. A place whose validators still run is
+held back, though nobody reaches it: an identity never runs twice. Who comes up has the blocks of
+the site's copy. Before it signs, it fetches from who is left what it lacks up to the newest
+certificate, and it votes in later views only: while a quorum and the rest overlap, it contradicts
+nothing that it may have signed in the lost place. Where they don't, no fence helps, and what only
+the lost place knew is gone. Left out: an epoch that only the lost place had opened (in its first
+view it may vote again), a second move of who has moved.
 """
 
 from __future__ import annotations
@@ -19,25 +20,28 @@ from typing import cast
 
 from sim.engine.faults import Timetable
 from sim.engine.loop import Loop
-from sim.engine.node import Core
+from sim.engine.node import Core, Node
 from sim.engine.observer import Observer
 from sim.engine.replication import Copy, Pair, Replication, chain_of
 from sim.engine.transport import Transport
 from sim.monitor.base import NOBODY
+from sim.protocol.chain import Chain
 from sim.protocol.effects import PersistentState
 from sim.protocol.events import BlocksReceived
-from sim.protocol.messages import BlocksRequest, BlocksResponse
+from sim.protocol.messages import BlocksRequest, BlocksResponse, wire_size_bytes
 from sim.protocol.sync import ANYTHING, answer
 from sim.protocol.types import Block
 from sim.protocol.validator import Validator
 from sim.record.recorder import Sink
 from sim.world.chance import Chance
 from sim.world.cloud.recovery import Stages
+from sim.world.crypto.suites import SIGNATURE_BYTES
 from sim.world.faults import Fault
 from sim.world.faults.occurrence import Lifetimes
 from sim.world.faults.places import Outage
 from sim.world.network.links import CORRUPT, DROP
 from sim.world.network.regions import provider_of
+from sim.world.network.stations import serialisation_ns
 
 CAUGHT_UP_NS = 100_000_000
 """How often it is looked whether a validator that moved home has caught up."""
@@ -256,25 +260,40 @@ class Standby:
         self._env.at(self._env.now + int(self._draws.integers(ttl_ns + 1)), self._promote, place)
 
     def _promote(self, place: Place) -> None:
-        """Let a region's validators come up at its site, from the site's copy."""
+        """Make the cores of a region's validators from the site's copy and from who is left."""
         if self._cancelled(place):
             return
-        pair, now = place.pair, self._env.now
         self._note(place, "routed")
+        pair = place.pair
+        copy = pair.stream.copy
+        cores = [self._restored(node, copy) for node in pair.members]
+        best = self._best()
+        # A round trip, and what they lack, one after the other from who has the newest certificate.
+        taken = 2 * self._replication.delay_ns(pair)
+        if best is not None:
+            fetched = sum(load(core, chain_of(best), None) for core in cores)
+            taken += serialisation_ns(fetched, best.uplink.bits_per_s)
+        self._env.at(self._env.now + taken, self._come_up, (place, cores, copy.written_ns))
+
+    def _come_up(self, due: tuple[Place, list[Validator], int]) -> None:
+        """Let a region's validators run at its site."""
+        place, cores, written_ns = due
+        if self._cancelled(place):
+            return
+        pair = place.pair
         pair.away = place.promoted = True
         place.ordered = place.held = place.gone = False
         place.failed = place.struck = 0
-        copy, region = pair.stream.copy, self._transport.tables.index(pair.site)
-        floor = self._floor(copy)
-        cores = [self._restored(node, copy) for node in pair.members]
+        region = self._transport.tables.index(pair.site)
+        floor = self._floor(pair.stream.copy)
         for node, core in zip(pair.members, cores, strict=True):
             self._timetable.leave(node, away=True)
             self._move(node, region, pair.host)
             self._timetable.replace(node, core)
             self._nodes[node].persisted = floor
-            self._note(place, "promoted", copy.written_ns, node)
+            self._note(place, "promoted", written_ns, node)
             self._timetable.start(node, amnesia=True)
-        self._healed(now)
+        self._healed(self._env.now)
 
     def _move(self, node: int, region: int, like: int) -> None:
         self._transport.relocate(self._nodes[node], region)
@@ -282,41 +301,38 @@ class Standby:
 
     def _restored(self, node: int, copy: Copy) -> Validator:
         """Make the core of a validator that knows the blocks of a copy and nothing else."""
-        core, chain = cast("Validator", self._core(node)), chain_of(self._nodes[node])
-        height, now = 0, self._env.now
-        while height < copy.marks.height:
-            request = BlocksRequest(ANYTHING, height, core.chain.epoch.epoch)
-            response = answer(chain, request, _LOADED_BLOCKS)
-            known = [b for b in response.blocks if b.height <= copy.marks.height]
-            if len(known) < len(response.blocks):
-                following = response.blocks[len(known)]
-                response = BlocksResponse(tuple(known), None, following.justify)
-            before = core.chain.epoch.epoch
-            core.handle(BlocksReceived(NOBODY, response), now)
-            if response.proof is not None and core.chain.epoch.epoch > before:
-                height = core.chain.epoch.root_height
-            elif known:
-                height = known[-1].height
-            else:
-                break
+        core = cast("Validator", self._core(node))
+        load(core, chain_of(self._nodes[node]), copy.marks.height)
         return core
 
-    def _floor(self, copy: Copy) -> PersistentState | None:
-        """Return what binds all who come up: nothing at or below the views that may be signed in.
+    def _best(self) -> Node | None:
+        """Return who of those that run has the newest certificate; None: nobody runs."""
+        up = [node for node in self._nodes if node.up]
+        chains = {node.id: chain_of(node) for node in up}
 
-        Who is left has voted in the view before any that a lost validator can have voted in.
+        def newest(node: Node) -> tuple[int, int]:
+            return chains[node.id].epoch.epoch, chains[node.id].high_qc.view
+
+        return max(up, key=newest, default=None)
+
+    def _floor(self, copy: Copy) -> PersistentState | None:
+        """Return what binds all who come up: they vote in no view up to the newest of all, V.
+
+        They time out in V, for those who are left may need them to leave it. A lost validator can
+        have voted in V + 1 at most, and then one of them proposed there: it will not do so again,
+        and nobody votes in a view without a proposal.
         """
-        known = [node.persisted for node in self._nodes if node.up] + list(copy.marks.signed)
-        states = [state for state in known if state is not None]
+        up = [node for node in self._nodes if node.up]
+        states = [s for s in (*(n.persisted for n in up), *copy.marks.signed) if s is not None]
         if not states:
             return None
         epoch = max(state.epoch for state in states)
         newest = [state for state in states if state.epoch == epoch]
-        views = [state.last_voted_view for state in newest]
-        views += [s.last_timeout.view for s in newest if s.last_timeout is not None]
-        best = max((s.high_qc for s in newest), key=lambda qc: qc.view)
-        view = max(*views, best.view, 0) + 1
-        return PersistentState(epoch, view, view, best, None)
+        known = [state.high_qc for state in newest]
+        known += [qc for qc in (chain_of(n).high_qc for n in up) if qc.epoch == epoch]
+        best = max(known, key=lambda qc: qc.view)
+        view = max(best.view + 1, *(state.last_voted_view for state in newest))
+        return PersistentState(epoch, view, view + 1, best, None)
 
     # -- the way home -------------------------------------------------------------------------
 
@@ -388,3 +404,24 @@ class Standby:
             node=node,
             value_ns=value_ns,
         )
+
+
+def load(core: Validator, chain: Chain, height: int | None) -> int:
+    """Give `core` the blocks of another one's chain, up to a height or all; return their bytes."""
+    above, fetched = core.chain.tree.final.height, 0
+    while height is None or above < height:
+        epoch = core.chain.epoch.epoch
+        response = answer(chain, BlocksRequest(ANYTHING, above, epoch), _LOADED_BLOCKS)
+        known = [b for b in response.blocks if height is None or b.height <= height]
+        if len(known) < len(response.blocks):
+            following = response.blocks[len(known)]
+            response = BlocksResponse(tuple(known), None, following.justify)
+        fetched += wire_size_bytes(response, SIGNATURE_BYTES)
+        core.handle(BlocksReceived(NOBODY, response), 0)
+        if core.chain.epoch.epoch > epoch:
+            above = core.chain.epoch.root_height
+        elif known and known[-1].id in core.chain.tree:
+            above = known[-1].height
+        else:
+            break
+    return fetched

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from sim.protocol.adaptive_quorum import quorum_weight
-from sim.scenario.clouds import Recovery
+from sim.scenario.clouds import Recovery, ServiceKeys, entry_at
 from sim.scenario.exposure import genesis_weights
 from sim.scenario.model import EqualStake, ListedStake, Validators, ZipfStake
 from sim.scenario.quantities import DURATION, SHARE
@@ -114,6 +114,17 @@ def _copies_outlast_what_they_are_for(
                 )
 
 
+@needs("clouds")
+def _keys_move(clouds: Any) -> Iterator[Finding]:
+    for region, site in _sites(clouds).items():
+        if isinstance(entry_at(clouds.custody, region), ServiceKeys):
+            yield (
+                (*_WHERE, "sites", region),
+                f"the keys of {region} lie in its own key service, and nobody could sign with them "
+                f"in {site}: let its validators hold them, or leave its site out",
+            )
+
+
 @needs("clouds", "agents", "adversaries", "compliance")
 def _only_validators_move(
     clouds: Any, agents: Any, adversaries: Any, compliance: Any
@@ -135,10 +146,12 @@ def _copies_are_whole(clouds: Any, consensus: Any, duration: int) -> Iterator[Fi
         return
     interval, kept = consensus.min_block_interval_ns, consensus.store_blocks
     if interval * kept < duration:
+        blocks = f"{-(-duration // interval):,}" if interval else "any number"
+        remedy = "state a `consensus.min_block_interval`"
+        if interval:
+            remedy = f"state `consensus.store_blocks: {-(-duration // interval)}`"
         yield (
             (*_WHERE, "sites"),
-            "who comes up elsewhere is given all blocks of the run, and validators keep "
-            f"{kept} of those that may come in {DURATION.format(duration)}: state a "
-            "`consensus.min_block_interval`, and `consensus.store_blocks` of the run's duration "
-            "divided by it",
+            f"who comes up elsewhere is given all blocks of the run, {blocks} may come in "
+            f"{DURATION.format(duration)}, and validators keep {kept:,}: {remedy}",
         )

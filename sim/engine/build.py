@@ -272,6 +272,7 @@ def _driver(
         edge=Edge(signer, setting.owned, kept=_statements(scenario, len(nodes))),
         signature_bytes=SIGNATURE_BYTES,
         witness=Witness(watch, observer),
+        drafted=lambda proposal, now_ns: watch.proposed(proposal.block, now_ns),
         proposed=_proposed(watch, observer),
         stated=watch.stated,
         heard=watch.heard,

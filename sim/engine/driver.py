@@ -52,7 +52,8 @@ from sim.world.payload import Payload
 class Driver(Addressee):
     """Drive all validators of one run.
 
-    `witness` sees every observation in order, `proposed(proposal, now_ns, size_bytes)` every
+    `witness` sees every observation in order, `drafted(proposal, now_ns)` every proposal that is
+    held back as it is made, `proposed(proposal, now_ns, size_bytes)` every
     proposal as it leaves, `stated(node, now_ns, message)` every message that a validator signs,
     before it is signed, `heard(node, now_ns, message)` every message of a doubtful sender that is
     about to reach a core and verifies, `corrupted(node)` whom an adversary takes over in the
@@ -68,6 +69,7 @@ class Driver(Addressee):
         edge: Edge,
         signature_bytes: int,
         witness: Witness,
+        drafted: Callable[[Proposal, int], None],
         proposed: Callable[[Proposal, int, int], None],
         stated: Callable[[int, int, Message], None],
         heard: Callable[[int, int, Message], None],
@@ -80,6 +82,7 @@ class Driver(Addressee):
         self.edge = edge
         self.signature_bytes = signature_bytes
         self._witness = witness
+        self.drafted = drafted
         self.proposed = proposed
         self.stated = stated
         self.heard = heard
@@ -165,6 +168,9 @@ class Driver(Addressee):
                 actions[type(effect)](node, effect)
 
     def _hold_back(self, node: Node, held: Later) -> None:
+        effect = held.effect
+        if isinstance(effect, (Send, Broadcast)) and type(effect.message) is Proposal:
+            self.drafted(effect.message, self.agenda.now_ns)
         release = self.agenda.now_ns + held.delay_ns
         self.agenda.at(release, self._released, (node, node.life, held.effect))
 

@@ -136,6 +136,7 @@ class EvidenceProposed(Monitor):
         self._terms = terms
         self._held: list[dict[OffenceKey, int]] = [{} for _ in range(validators)]
         self._due: dict[BlockId, list[tuple[OffenceKey, int]]] = {}
+        self._made: dict[BlockId, None] = {}
         self._punished: dict[OffenceKey, None] = {}
         self._seen: dict[BlockId, None] = {}
 
@@ -147,9 +148,17 @@ class EvidenceProposed(Monitor):
         self._held[node].clear()
 
     def proposed(self, block: Block, now_ns: int) -> None:
-        """Show a block of an honest proposer as it is proposed."""
+        """Show a block of an honest proposer; what counts is when it is shown first.
+
+        A slow disk lets it leave after it was made, and what it holds is settled then.
+        """
         held = self._held[block.proposer]
-        if not held or block.id in self._due:
+        if block.id in self._made:
+            return
+        self._made[block.id] = None
+        if len(self._made) > KEEP:
+            del self._made[next(iter(self._made))]
+        if not held:
             return
         here = {evidence.key() for evidence in block.evidence}
         oldest = block.epoch - self._terms.unbonding_epochs

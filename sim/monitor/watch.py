@@ -167,7 +167,7 @@ class Watch:
             self._conviction.voted(node, now_ns, message.vote)
 
     def proposed(self, block: Block, now_ns: int) -> None:
-        """Show a block as its proposer first sends it."""
+        """Show a block as its proposer makes it; as it leaves, too, which may be later."""
         if self._evidence is not None and self._believes(block.proposer):
             self._evidence.proposed(block, now_ns)
 

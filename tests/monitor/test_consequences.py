@@ -206,6 +206,15 @@ def test_who_accused_later_than_it_proposed_is_excused() -> None:
     assert watched.finish(30) == ()
 
 
+def test_who_accused_while_its_block_was_held_back_is_excused() -> None:
+    chain = Chain()
+    watched = watch(chain)
+    block = proposal(chain)
+    watched.proposed(block, 4)
+    watched.observe(0, 5, accuse(3))
+    assert committed(chain, watched, block) == ()
+
+
 @pytest.mark.parametrize(("weight", "kept"), [(0, False), (10, False), (10, True)])
 def test_a_convict_has_no_vote_in_the_next_epoch(weight: int, kept: bool) -> None:
     chain = Chain()

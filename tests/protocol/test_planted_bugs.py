@@ -134,7 +134,8 @@ def fork_choice_across_finality(patch: Patch) -> None:
 
     def choose(self: BlockTree) -> bytes:
         certified = [n for n in self._nodes.values() if n.qc is not None]
-        return max(certified, key=lambda n: (n.block.height, n.weight)).block.id
+        best = max(certified, key=lambda n: (n.block.height, n.weight), default=self._chain[-1])
+        return best.block.id
 
     patch.setattr(BlockTree, "fork_choice", choose)
 

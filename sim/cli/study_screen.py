@@ -90,6 +90,23 @@ def progress_line(progress: StudyProgress, elapsed_s: float) -> str:
     return "  ".join(part for part in parts if part)
 
 
+def supervision_line(supervision: Mapping[str, int]) -> str:
+    """Return one line on the workers of a study that has ended: how many, how busy, what they cost.
+
+    Busy is a worker that has a run in hand.
+    """
+    count, died = supervision["workers"], supervision["workers_died"]
+    parts = [
+        f"{count} worker{'s' if count > 1 else ''}, busy "
+        f"{supervision['occupancy_ppm'] / 10_000:.1f} % of the time",
+        f"{supervision['units_run']:,} runs here",
+        f"{supervision['units_kept']:,} kept" if supervision["units_kept"] else "",
+        f"{died} worker{'s' if died > 1 else ''} replaced" if died else "",
+        f"{supervision['units_overdue']} over time" if supervision["units_overdue"] else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
 @contextmanager
 def study_progress(screen: Console) -> Iterator[Callable[[StudyProgress], None]]:
     """Show a study's progress while the context lasts: live, or a plain line now and then."""

@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from sim.cli.outcome import INCONCLUSIVE, MET, UsageError
 from sim.cli.screen import console, verdict
-from sim.cli.study_screen import difference_table, index_table, point_table, study_progress
+from sim.cli.study_screen import (
+    difference_table,
+    index_table,
+    point_table,
+    study_progress,
+    supervision_line,
+)
 from sim.record.runs import Run, open_run
 from sim.scenario.quantities import DURATION, QuantityError
 
@@ -72,6 +79,8 @@ def supervised(
 def _tell(screen: Console, outcome: RunOutcome) -> None:
     run = open_run(outcome.path)
     verdict(screen, outcome)
+    line = supervision_line(run.summary["supervision"])
+    screen.print(Text(line, style="dim"), soft_wrap=True)
     _points(screen, run, (), 0.95)
     if "error" in run.manifest:
         screen.print(f"failed: {run.manifest['error']}", soft_wrap=True, markup=False)

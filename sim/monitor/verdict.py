@@ -42,6 +42,9 @@ CONFLICT = frozenset(
 """Monitors that break when honest validators commit conflicting blocks, which
 `safety: violated` asks for."""
 
+_NAMED = 3
+"""Runs of a study that are named in a line of its verdict."""
+
 SAFETY = CONFLICT | {"vote_safety"}
 """What `safety: held` asks to hold. However many are dishonest, no honest one may break the rules
 of voting: `safety: violated` does not ask for that."""
@@ -226,20 +229,35 @@ def _text(check: MetricCheck, value: int, digits: int | None = None) -> str:
 
 
 def combine(verdicts: Sequence[Verdict]) -> Verdict:
-    """Join the verdicts of replicates: the worst decides, and what was met becomes a bound."""
+    """Join the verdicts of replicates: the worst decides, and what was met becomes a bound.
+
+    What many runs miss alike is one line, which names the first of them.
+    """
     if not verdicts:
         return Verdict("inconclusive", (Line("a run", "inconclusive", "no replicate ran"),))
     if len(verdicts) == 1:
         return verdicts[0]
     outcome = _worst([verdict.outcome for verdict in verdicts])
     lines = [Line("every replicate meets it", outcome, bound_line(verdicts))]
+    alike: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for number, verdict in enumerate(verdicts):
-        lines += [
-            Line(f"run {number}: {line.expectation}", line.outcome, line.found)
-            for line in verdict.lines
-            if line.outcome != "met"
-        ]
+        for line in verdict.lines:
+            if line.outcome != "met":
+                alike.setdefault((line.expectation, line.outcome), []).append((number, line.found))
+    lines += [
+        _joined(words, worse, cases, len(verdicts)) for (words, worse), cases in alike.items()
+    ]
     return Verdict(outcome, tuple(lines))
+
+
+def _joined(words: str, outcome: str, cases: Sequence[tuple[int, str]], runs: int) -> Line:
+    """Return one line for an expectation that some runs did not meet."""
+    if len(cases) == 1:
+        ((number, found),) = cases
+        return Line(f"run {number}: {words}", outcome, found)
+    named = "; ".join(f"run {number}: {found}" for number, found in cases[:_NAMED])
+    rest = f"; and {len(cases) - _NAMED:,} more" if len(cases) > _NAMED else ""
+    return Line(f"{words}, in {len(cases):,} of {runs:,} runs", outcome, named + rest)
 
 
 def bound_line(verdicts: Sequence[Verdict]) -> str:

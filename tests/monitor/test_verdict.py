@@ -184,6 +184,15 @@ def test_one_bad_replicate_decides_and_is_named() -> None:
     assert joined.lines[0].found.endswith("; 1 inconclusive")
 
 
+def test_what_many_replicates_miss_is_one_line() -> None:
+    missed = [Verdict("missed", (Line("x", "missed", str(n)),)) for n in range(1_200)]
+    assert [str(line) for line in combine(missed).lines[1:]] == [
+        "missed: x, in 1,200 of 1,200 runs: run 0: 0; run 1: 1; run 2: 2; and 1,197 more"
+    ]
+    few = combine([*verdicts("met"), *missed[:2]])
+    assert str(few.lines[1]) == "missed: x, in 2 of 3 runs: run 1: 0; run 2: 1"
+
+
 def test_combining_nothing_and_one() -> None:
     assert combine([]).outcome == "inconclusive"
     (one,) = verdicts("missed")

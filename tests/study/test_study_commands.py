@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 import sim
 from sim.cli.main import app
-from sim.cli.study_screen import amount, progress_line, study_progress
+from sim.cli.study_screen import amount, progress_line, study_progress, supervision_line
 from sim.record.runs import RunError, open_run
 from sim.study.compare import compare
 from sim.study.sweep import InHand, StudyProgress, Workers, run_study
@@ -45,6 +45,7 @@ def test_a_sweep_runs_to_one_verdict_and_a_table(
     assert open_run(lines[0]).state == "complete"
     assert "4/4 runs  2/2 points" in result.stdout
     assert "4 of 4 runs met it: a run fails with a chance of at most 52.71 %" in result.stdout
+    assert re.search(r"1 worker, busy \d+\.\d % of the time, 4 runs here\n", result.stdout)
     assert re.search(r"1 +count 7 +2 met +2 +\d+ ± ", result.stdout)
 
 
@@ -243,6 +244,21 @@ def test_a_terminal_shows_what_each_worker_has_in_hand() -> None:
     assert "point 1, replicate 1" in text
     assert "2.0 of 10 s" in text
     assert "point has 1 of 20" in text
+
+
+def test_the_last_line_on_workers_tells_what_they_cost() -> None:
+    spent = {
+        "workers": 2,
+        "occupancy_ppm": 997_127,
+        "units_run": 1_500,
+        "units_kept": 30,
+        "workers_died": 1,
+        "units_overdue": 2,
+    }
+    assert supervision_line(spent) == (
+        "2 workers, busy 99.7 % of the time, 1,500 runs here, 30 kept, 1 worker replaced, "
+        "2 over time"
+    )
 
 
 def test_amounts_read_well() -> None:

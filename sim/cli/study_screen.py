@@ -67,7 +67,13 @@ def percent(share: float) -> str:
 
 def settings_text(settings: Sequence[tuple[str, str]]) -> str:
     """Return what a point varies; the last part of each path is enough to tell."""
-    return ", ".join(f"{path.rpartition('.')[2]} {value}" for path, value in settings) or "-"
+    return ", ".join(f"{_last(path)} {value}" for path, value in settings) or "-"
+
+
+def _last(path: str) -> str:
+    """Return the last part of a path, with its list's where it is a place in one."""
+    parts = path.split(".")
+    return ".".join(parts[-2:] if parts[-1].isdigit() else parts[-1:])
 
 
 def progress_line(progress: StudyProgress, elapsed_s: float) -> str:

@@ -119,9 +119,10 @@ Draw = Callable[[RunData], "Figure | None"]
 """Returns None where the run has nothing to draw."""
 
 
-def _figure(
+def figure_of(
     data: RunData, rows: int = 1, size: tuple[float, float] = (4.7, 2.9)
 ) -> tuple[Figure, list[Axes]]:
+    """Return a figure of one column, its axes, and the caption that every figure has."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -141,13 +142,13 @@ def _spans(data: RunData, axes: Sequence[Axes], named: Axes) -> None:
     end = data.scenario.duration_ns
     lines = [0.0, 0.0, 0.0]
     for (source, index), group in rows.group_by(["source", "index"], maintain_order=True):
-        stretches = _stretches(group, end)
+        spans = stretches(group, end)
         colour = COLOURS[1] if source == "fault" else COLOURS[3]
-        for at, until in stretches:
+        for at, until in spans:
             for axis in axes:
                 axis.axvspan(at / _NS, until / _NS, color=colour, alpha=0.12, linewidth=0)
         label = f"{group['kind'][0]} {index}"
-        x = stretches[0][0] / _NS if stretches else 0.0
+        x = spans[0][0] / _NS if spans else 0.0
         width = data.seconds * (len(label) + 2) / 75
         x = min(x, max(0.0, data.seconds - width))
         free = [line for line, taken in enumerate(lines) if taken <= x]
@@ -165,7 +166,7 @@ def _spans(data: RunData, axes: Sequence[Axes], named: Axes) -> None:
         )
 
 
-def _stretches(rows: pl.DataFrame, end_ns: int) -> list[tuple[int, int]]:
+def stretches(rows: pl.DataFrame, end_ns: int) -> list[tuple[int, int]]:
     """Return when a fault was on, anywhere: overlapping stretches of its validators as one."""
     apart: list[tuple[int, int]] = []
     for _, group in rows.group_by(["node", "target"], maintain_order=True):
@@ -195,7 +196,7 @@ def throughput(data: RunData) -> Figure | None:
     if rows.is_empty():
         return None
     with style():
-        figure, axes = _figure(data, 2)
+        figure, axes = figure_of(data, 2)
         parts = (("message", "messages / s"), ("transaction", "transactions / s"))
         for axis, (kind, label), colour in zip(axes, parts, COLOURS, strict=False):
             counts = np.zeros(data.seconds)
@@ -220,7 +221,7 @@ def consensus(data: RunData) -> Figure | None:
     if blocks.is_empty():
         return None
     with style():
-        figure, axes = _figure(data, 2)
+        figure, axes = figure_of(data, 2)
         at = blocks["proposed_ns"].to_numpy() / _NS
         stages = (
             ("committed_ns", "proposed to first commit", COLOURS[0]),
@@ -260,7 +261,7 @@ def latency(data: RunData) -> Figure | None:
     )
     ends: list[float] = []
     with style():
-        figure, (axis,) = _figure(data)
+        figure, (axis,) = figure_of(data)
         for colour, kind in zip(COLOURS, rows["kind"].unique().sort().to_list(), strict=False):
             chosen = rows.filter(pl.col("kind") == kind)
             edges = np.array([bucket_edges(int(b))[1] for b in chosen["bucket"]]) / 1e6
@@ -281,53 +282,6 @@ def latency(data: RunData) -> Figure | None:
     return figure
 
 
-def region_pairs(data: RunData) -> Figure | None:
-    """Draw the median latency of direct messages for each pair of regions."""
-    if not data.has("latency"):
-        return None
-    rows = (
-        data.table("latency")
-        .filter(pl.col("kind") == "message")
-        .group_by("source_region", "destination_region", "bucket")
-        .agg(pl.col("count").sum())
-        .sort("bucket")
-        .with_columns(
-            below=pl.col("count").cum_sum().over("source_region", "destination_region"),
-            whole=pl.col("count").sum().over("source_region", "destination_region"),
-        )
-        .filter(2 * pl.col("below") >= pl.col("whole"))
-        .group_by("source_region", "destination_region")
-        .agg(pl.col("bucket").min())
-        .collect()
-    )
-    regions = sorted({*rows["source_region"].to_list(), *rows["destination_region"].to_list()})
-    if not 2 <= len(regions) <= 24:
-        return None
-    place = {region: i for i, region in enumerate(regions)}
-    grid = np.full((len(regions), len(regions)), np.nan)
-    for source, target, bucket in rows.iter_rows():
-        grid[place[source], place[target]] = bucket_edges(int(bucket))[1] / 1e6
-    with style():
-        figure, (axis,) = _figure(data, size=(4.7, 4.2))
-        image = axis.imshow(grid, cmap="cividis", aspect="auto")
-        middle = np.nanmean(grid)
-        if len(regions) <= 16:
-            for (row, column), value in np.ndenumerate(grid):
-                if not np.isnan(value):
-                    colour = "white" if value < middle else "black"
-                    axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=5.5)
-                    axis.texts[-1].set_color(colour)
-        names = [region.split(":")[-1] for region in regions]
-        axis.set_xticks(range(len(regions)), names, rotation=90, fontsize=6)
-        axis.set_yticks(range(len(regions)), names, fontsize=6)
-        axis.grid(visible=False)
-        axis.set_xlabel("receiver's region")
-        axis.set_ylabel("sender's region")
-        axis.set_title("Median latency of messages (ms)")
-        figure.colorbar(image, ax=axis, shrink=0.8, pad=0.02)
-    return figure
-
-
 def weights(data: RunData) -> Figure | None:
     """Draw validators' shares of the weight in the first and the last epoch, largest first."""
     if not data.has("validators"):
@@ -335,7 +289,7 @@ def weights(data: RunData) -> Figure | None:
     rows = data.table("validators").filter(pl.col("weight") > 0).collect()
     epochs = [int(e) for e in rows["epoch"].unique().sort().to_list()]
     with style():
-        figure, (axis,) = _figure(data)
+        figure, (axis,) = figure_of(data)
         for epoch, colour in zip(dict.fromkeys((epochs[0], epochs[-1])), COLOURS, strict=False):
             weight = rows.filter(pl.col("epoch") == epoch)["weight"].to_numpy().astype(float)
             share = np.sort(weight / weight.sum() * 100)[::-1]
@@ -412,7 +366,7 @@ def stations(data: RunData) -> Figure | None:
         return None
     rows = utilisation(data)
     with style():
-        figure, (axis,) = _figure(data)
+        figure, (axis,) = figure_of(data)
         places = np.arange(rows.height)[::-1]
         axis.barh(places + 0.2, rows["largest"], 0.38, color=COLOURS[1], label="busiest second")
         axis.barh(places - 0.2, rows["mean"], 0.38, color=COLOURS[0], label="mean")
@@ -445,7 +399,7 @@ def traffic(data: RunData) -> Figure | None:
     names = totals["name"].to_list()
     shown = names[: len(COLOURS) - 1]
     with style():
-        figure, (axis,) = _figure(data)
+        figure, (axis,) = figure_of(data)
         stacks = np.zeros((len(shown) + 1, data.seconds))
         for name, second, size in rows.select("name", "second", "bytes").iter_rows():
             stacks[shown.index(name) if name in shown else -1, second] += size * 8 / 1e9
@@ -460,18 +414,6 @@ def traffic(data: RunData) -> Figure | None:
         axis.set_title("Traffic by kind")
         axis.legend(loc="upper center", ncols=2, fontsize=6.2, columnspacing=0.8)
     return figure
-
-
-ALL: tuple[Draw, ...] = (
-    throughput,
-    consensus,
-    latency,
-    region_pairs,
-    stations,
-    traffic,
-    weights,
-)
-"""What a report shows, in its order."""
 
 
 def _short(count: int) -> str:

@@ -19,7 +19,9 @@ from sim.record.summary import METRICS
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
 from sim.study import figures
+from sim.study.event_figures import alert_rows, events, fork_rows
 from sim.study.evidence import compliance_section
+from sim.study.region_figures import region_medians, region_tails
 from sim.study.statistics.intervals import mean_interval
 from sim.study.study_report import quantity, study_section
 
@@ -34,6 +36,18 @@ HEADLINES = (
     "longest_commit_gap_ns",
     "level_max",
 )
+FIGURES: tuple[figures.Draw, ...] = (
+    figures.throughput,
+    figures.consensus,
+    events,
+    figures.latency,
+    region_medians,
+    region_tails,
+    figures.stations,
+    figures.traffic,
+    figures.weights,
+)
+"""What a report shows, in its order."""
 _MAP = Path(__file__).parents[1] / "README.md"
 _BIASES = "## Modelled, abstracted, left out"
 _MEANINGS = {metric.name: metric.meaning for metric in METRICS}
@@ -87,7 +101,7 @@ def content(run: Run) -> dict[str, Any]:
         raise RunError(f"{run.path.name}: no replicate has ended, the run is {run.state}")
     point, replicate = places[0]
     data = figures.RunData(run, scenario, point, replicate)
-    drawn = [figure for draw in figures.ALL if (figure := draw(data)) is not None]
+    drawn = [figure for draw in FIGURES if (figure := draw(data)) is not None]
     manifest = run.manifest
     return {
         "title": scenario.title,
@@ -104,6 +118,8 @@ def content(run: Run) -> dict[str, Any]:
         "compliance": compliance_section(run) if data.has("audit") else None,
         "busiest": _busiest(data),
         "faults": _faults(data),
+        "forks": fork_rows(data),
+        "alerts": alert_rows(data),
         "violations": _violations(data),
         "metrics": _metrics(summary["replicates"][0]["metrics"]),
         "biases": biases(),

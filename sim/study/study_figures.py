@@ -17,7 +17,7 @@ from sim.record.summary import Metric
 from sim.study.figures import COLOURS, FAINT, style
 from sim.study.statistics.intervals import Interval, proportion_interval
 from sim.study.statistics.sensitivity import sobol_of
-from sim.study.swept import Axis, Study, against_first
+from sim.study.swept import Axis, Study, against_first, path_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,7 +123,7 @@ def met(study: Study) -> Figure | None:
             low, high = found.lower * 100, found.upper * 100
             axes.plot([low, high], [place, place], color=COLOURS[0], linewidth=2, alpha=0.45)
             axes.plot(found.estimate * 100, place, "o", color=COLOURS[0], ms=4)
-        axes.set_yticks(places, [_settings(row.settings) for row in rows], fontsize=6.5)
+        axes.set_yticks(places, [_cut(study.words(row)) for row in rows], fontsize=6.5)
         axes.set_xlim(-3, 103)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.set_xlabel("runs that met what they expect (%)")
@@ -147,7 +147,7 @@ def differences(study: Study, metric: Metric) -> Figure | None:
                 axes.plot(ends, [place, place], color=colour, linewidth=2, alpha=0.45)
             axes.plot(row.difference.estimate / scale, place, "o", color=colour, ms=4)
         axes.axvline(0, color=FAINT, linewidth=0.8)
-        axes.set_yticks(places, [_settings(row.settings) for row in rows], fontsize=6.5)
+        axes.set_yticks(places, [_cut(study.words(row)) for row in rows], fontsize=6.5)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.set_xlabel(_label(metric, unit, f"{_title(metric)}, less that of the first point"))
         axes.set_title("Against the first point, paired")
@@ -177,7 +177,7 @@ def sensitivity(study: Study, metric: Metric) -> Figure:
                 axes.plot(
                     [index.lower, index.upper], [place + shift] * 2, color=FAINT, linewidth=1.2
                 )
-        axes.set_yticks(places, [row.path.rpartition(".")[2].replace("_", " ") for row in found])
+        axes.set_yticks(places, [path_name(row.path) for row in found])
         axes.axvline(0, color=FAINT, linewidth=0.8)
         axes.set_xlim(right=max(1.05, axes.get_xlim()[1]))
         axes.set_xlabel("share of the variance")
@@ -229,7 +229,9 @@ def _places(axis: Axis) -> list[float]:
 def _along(axes: Axes, axis: Axis, places: Sequence[float]) -> None:
     """Label the x axis; values that span two decades are drawn on a logarithmic scale."""
     if axis.numbers is None:
-        axes.set_xticks(places, axis.texts, rotation=_slant(axis))
+        slant = _slant(axis)
+        side = "right" if slant else "center"
+        axes.set_xticks(places, axis.texts, rotation=slant, ha=side, rotation_mode="anchor")
         axes.set_xlabel(axis.name)
         return
     ordered = sorted(places)
@@ -282,8 +284,7 @@ def _label(metric: Metric, unit: str, name: str | None = None) -> str:
     return f"{name or _title(metric)} ({unit})" if unit else name or _title(metric)
 
 
-def _settings(settings: Sequence[tuple[str, str]]) -> str:
-    words = ", ".join(f"{path.rpartition('.')[2].replace('_', ' ')} {v}" for path, v in settings)
+def _cut(words: str) -> str:
     return words if len(words) <= 44 else f"{words[:41]}..."
 
 

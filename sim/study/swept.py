@@ -36,7 +36,7 @@ class Axis:
     @property
     def name(self) -> str:
         """The last part of the path, for people."""
-        return self.path.rpartition(".")[2].replace("_", " ")
+        return path_name(self.path)
 
     @property
     def label(self) -> str:
@@ -65,12 +65,50 @@ class Study:
         percent = f"{self.confidence * 100:g} %"
         return f"seed {self.scenario.seed}, n = {n} a point, {percent} intervals"
 
+    def words(self, row: PointRow) -> str:
+        """Return what sets a point apart, briefly; of a zip by what its first setting says."""
+        known = dict(row.settings)
+        paths = [axis.path for axis in self.axes] or list(known)
+        parts = []
+        for path in paths:
+            texts = brief([dict(each.settings)[path] for each in self.rows])
+            parts.append(f"{path_name(path)} {texts[row.point]}")
+        return ", ".join(parts)
+
     def mean(self, ranks: Sequence[int], metric: Metric) -> Interval | None:
         """Return the mean at a place of the grid, by the rank of each axis's value."""
         place = 0
         for axis, rank in zip(self.axes, ranks, strict=True):
             place = place * len(axis.texts) + rank
         return self.rows[place].means[metric.name]
+
+
+def path_name(path: str) -> str:
+    """Return the last part of a path, with its list's where it is a place: `insiders 0`."""
+    parts = path.split(".")
+    last = parts[-2:] if parts[-1].isdigit() else parts[-1:]
+    return " ".join(last).replace("_", " ")
+
+
+def brief(texts: Sequence[str]) -> list[str]:
+    """Return values without what they share: of maps like `{kind: edit, at: 10 s}` `edit`.
+
+    Unchanged where they are no flat maps, or would not be told apart.
+    """
+    inner = [text[1:-1] for text in texts]
+    flat = all(
+        text[:1] == "{" and text[-1:] == "}" and not set(inside) & set("{}[]")
+        for text, inside in zip(texts, inner, strict=True)
+    )
+    if not flat:
+        return list(texts)
+    split = [inside.split(", ") for inside in inner]
+    shared = set.intersection(*(set(parts) for parts in split))
+    kept = [
+        ", ".join(part.removeprefix("kind: ") for part in parts if part not in shared)
+        for parts in split
+    ]
+    return kept if len(set(kept)) == len(set(texts)) and all(kept) else list(texts)
 
 
 def axes_of(scenario: Scenario) -> tuple[Axis, ...]:
@@ -96,7 +134,7 @@ def axis(path: str, values: Sequence[Any]) -> Axis:
             continue
         unit, scale = _unit(dimension, max(amounts))
         return Axis(path, texts, tuple(amount / scale for amount in amounts), unit)
-    return Axis(path, texts, None, "")
+    return Axis(path, tuple(brief(texts)), None, "")
 
 
 def _unit(dimension: Dimension, largest: int) -> tuple[str, float]:

@@ -7,17 +7,23 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from sim import load_scenario, run
 from sim.cli.main import main
+from sim.record.histogram import bucket_edges
 from sim.record.runs import Run, open_run
-from sim.study.figures import ALL, RunData, _stretches, svg, utilisation
-from sim.study.report import biases, content, render, write_report
+from sim.study.event_figures import alert_rows, fork_rows, lanes
+from sim.study.figures import RunData, stretches, svg, utilisation
+from sim.study.region_figures import pair_quantiles
+from sim.study.report import FIGURES, biases, content, render, write_report
 from sim.study.study_report import quantity
 from tests.study.browsers import problems_in
 
+ROOT = Path(__file__).resolve().parents[2]
+SECOND = 10**9
 SCENARIO = """\
 schema: creto-sim/1
 title: A <small> world
@@ -56,7 +62,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def test_every_figure_is_drawn_and_takes_the_colours_of_the_page(finished: Run) -> None:
     data = RunData(finished, load_scenario(finished.path / "scenario.yaml"))
-    for draw in ALL:
+    for draw in FIGURES:
         figure = draw(data)
         assert figure is not None, draw.__name__
         text = svg(figure)
@@ -131,13 +137,57 @@ def test_the_biases_are_those_of_the_map() -> None:
     assert all(len(row) == 3 and all(row) for row in rows)
 
 
+def test_what_happened_stands_on_one_time_axis(finished: Run) -> None:
+    data = RunData(finished, load_scenario(finished.path / "scenario.yaml"))
+    found = {lane.name: lane for lane in lanes(data)}
+    assert found["crash 0"].spans == ((2 * SECOND, 4 * SECOND),)
+    assert found["slow_node 1"].spans == ((3 * SECOND, 6 * SECOND),)
+    assert found["double_vote 0"].spans == ((SECOND, 8 * SECOND),)
+    assert [found[name].group for name in ("crash 0", "double_vote 0")] == ["faults", "attacks"]
+    struck = data.table("evidence").filter(pl.col("event") == "punished").collect()
+    assert [at for at, _ in found["punished"].spans] == sorted(set(struck["time_ns"]))
+    alerts = data.table("alerts").collect()
+    assert alerts.height
+    rules = {lane.name: lane for lane in lanes(data) if lane.group == "alerts"}
+    assert sorted(rules) == sorted(set(alerts["rule"]))
+    for row in alert_rows(data):
+        mine = alerts.filter(rule=row["rule"])
+        assert (row["times"], row["first_ns"]) == (mine.height, min(mine["fired_ns"]))
+        assert rules[row["rule"]].first_ns == row["first_ns"]
+
+
+def test_forks_are_counted_once_however_many_saw_them(tmp_path: Path) -> None:
+    asked = load_scenario(ROOT / "scenarios" / "threats" / "equivocation.yaml", ["duration=3 s"])
+    finished = open_run(run(asked, tmp_path).path)
+    data = RunData(finished, asked)
+    seen = data.table("forks").collect()
+    (row,) = fork_rows(data)
+    assert row["kind"] == "equivocation"
+    ids = seen.select("parent", "first", "second").unique()
+    assert row["count"] == ids.height
+    assert row["first_ns"] == min(seen["time_ns"])
+    assert "<h2>Forks</h2>" in render(finished)
+
+
+def test_a_pair_of_regions_has_its_median_and_its_tail(finished: Run) -> None:
+    data = RunData(finished, load_scenario(finished.path / "scenario.yaml"))
+    middle, tail = pair_quantiles(data, 50), pair_quantiles(data, 99)
+    assert middle.height == tail.height == 9
+    assert (tail["latency_ns"] >= middle["latency_ns"]).all()
+    pair = {"source_region": "aws:eu-central-1", "destination_region": "az:usgovvirginia"}
+    rows = data.table("latency").filter(**pair, kind="message").sort("bucket").collect()
+    samples = np.repeat(rows["bucket"].to_numpy(), rows["count"].to_numpy())
+    at = samples[int(np.ceil(samples.size / 2)) - 1]
+    assert middle.filter(**pair)["latency_ns"][0] == bucket_edges(int(at))[1]
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280], ids=["phone", "desktop"])
 def test_nothing_is_clipped_or_overlaps_in_a_browser(
     finished: Run, tmp_path: Path, width: int, dark: bool
 ) -> None:
     seen = problems_in(render(finished), tmp_path, width, dark)
-    assert seen["figures"] == len(ALL)
+    assert seen["figures"] == len(FIGURES)
     assert seen["width"] == width
     assert seen["dark"] is dark
     assert seen["ink"] == ("rgb(228, 231, 235)" if dark else "rgb(27, 31, 36)")
@@ -169,5 +219,5 @@ def test_stretches_of_a_fault_are_those_of_its_validators_together() -> None:
         (20, "begin", 1),
     ]
     frame = pl.DataFrame(rows, schema=["time_ns", "event", "node"], orient="row")
-    found = _stretches(frame.with_columns(target=pl.lit("")), 30)
+    found = stretches(frame.with_columns(target=pl.lit("")), 30)
     assert found == [(0, 8), (10, 12), (20, 30)]

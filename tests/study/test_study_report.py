@@ -20,7 +20,7 @@ from sim.study.statistics.intervals import paired_interval
 from sim.study.study_figures import curves, differences, heat_map, met, sensitivity
 from sim.study.study_report import study_section
 from sim.study.sweep import Workers
-from sim.study.swept import Study, against_first, axis
+from sim.study.swept import Study, against_first, axis, brief, path_name
 from tests.study.browsers import problems_in
 from tests.study.studies import study
 
@@ -62,6 +62,17 @@ def test_axes_have_numbers_and_units() -> None:
     assert axis("a.count", [4, 7]).numbers == (4.0, 7.0)
     assert axis("a.leader", ["weighted", "round_robin"]).numbers is None
     assert axis("a.loss", ["1 %", "2 %"]).label == "loss (%)"
+
+
+def test_maps_are_told_apart_by_what_differs() -> None:
+    edit, cut = "{kind: edit, at: 10 s}", "{kind: truncate, at: 10 s, reach: newest}"
+    assert brief([edit, cut]) == ["edit", "truncate, reach: newest"]
+    assert brief([edit, edit]) == [edit, edit]
+    assert brief(["4", "7"]) == ["4", "7"]
+    nested = "{kind: edit, nodes: {ids: [1]}}"
+    assert brief([edit, nested]) == [edit, nested]
+    assert path_name("compliance.insiders.0") == "insiders 0"
+    assert path_name("consensus.timer_base") == "timer base"
 
 
 def test_means_stand_at_their_places(grid: Run) -> None:

@@ -123,7 +123,7 @@ def met(study: Study) -> Figure | None:
             low, high = found.lower * 100, found.upper * 100
             axes.plot([low, high], [place, place], color=COLOURS[0], linewidth=2, alpha=0.45)
             axes.plot(found.estimate * 100, place, "o", color=COLOURS[0], ms=4)
-        axes.set_yticks(places, [_cut(study.words(row)) for row in rows], fontsize=6.5)
+        axes.set_yticks(places, [_cut(study.words(row.point)) for row in rows], fontsize=6.5)
         axes.set_xlim(-3, 103)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.set_xlabel("runs that met what they expect (%)")
@@ -147,7 +147,7 @@ def differences(study: Study, metric: Metric) -> Figure | None:
                 axes.plot(ends, [place, place], color=colour, linewidth=2, alpha=0.45)
             axes.plot(row.difference.estimate / scale, place, "o", color=colour, ms=4)
         axes.axvline(0, color=FAINT, linewidth=0.8)
-        axes.set_yticks(places, [_cut(study.words(row)) for row in rows], fontsize=6.5)
+        axes.set_yticks(places, [_cut(study.words(row.point)) for row in rows], fontsize=6.5)
         axes.set_ylim(-0.7, len(rows) - 0.3)
         axes.set_xlabel(_label(metric, unit, f"{_title(metric)}, less that of the first point"))
         axes.set_title("Against the first point, paired")

@@ -65,14 +65,13 @@ class Study:
         percent = f"{self.confidence * 100:g} %"
         return f"seed {self.scenario.seed}, n = {n} a point, {percent} intervals"
 
-    def words(self, row: PointRow) -> str:
+    def words(self, point: int) -> str:
         """Return what sets a point apart, briefly; of a zip by what its first setting says."""
-        known = dict(row.settings)
-        paths = [axis.path for axis in self.axes] or list(known)
+        paths = [axis.path for axis in self.axes] or list(dict(self.rows[point].settings))
         parts = []
         for path in paths:
             texts = brief([dict(each.settings)[path] for each in self.rows])
-            parts.append(f"{path_name(path)} {texts[row.point]}")
+            parts.append(f"{path_name(path)} {texts[point]}")
         return ", ".join(parts)
 
     def mean(self, ranks: Sequence[int], metric: Metric) -> Interval | None:

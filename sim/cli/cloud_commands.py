@@ -1,4 +1,4 @@
-"""The commands `export` and `recovery`: names, options, help texts.
+"""The commands `export`, `metrics` and `recovery`: names, options, help texts.
 
 Owns: what a user types about clouds. Must not know: how plans are made.
 """
@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
-from sim.cli.options import Out, Overrides, ScenarioFile
+from sim.cli.options import Out, Overrides, RunFolder, ScenarioFile
 from sim.cli.outcome import guarded
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command(epilog="Example: creto-sim export million_agents --to plans")(export)
+    app.command(epilog="Example: creto-sim metrics results/smoke/latest")(metrics)
     app.command(epilog="Example: creto-sim recovery clouds/dr_two_regions_warm --draws 10000")(
         recovery
     )
@@ -39,6 +40,32 @@ def export(
     from sim.cli.exporting import export_plans
 
     return export_plans(scenario, to, overrides or [])
+
+
+@guarded
+def metrics(
+    run: RunFolder,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--to",
+            metavar="FILE",
+            help="Where to write; default: metrics.txt in the run.",
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    point: Annotated[int, typer.Option(min=0, help="Point of a sweep.")] = 0,
+    replicate: Annotated[int, typer.Option(min=0, help="Replicate.")] = 0,
+) -> int:
+    """Write what a run showed its alert rules each second, as OpenMetrics with time stamps.
+
+    For the dashboards and rules that `export` writes. Runs don't keep these figures: the replicate
+    is simulated again, and its datasets are compared with those of the run.
+    """
+    from sim.cli.telling import write_metrics
+
+    return write_metrics(run, to, point, replicate)
 
 
 @guarded

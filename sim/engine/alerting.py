@@ -15,14 +15,15 @@ import numpy as np
 
 from sim.engine.impairment import Impaired
 from sim.engine.node import Node
-from sim.monitor.alerts import GRID_NS, Alerts
+from sim.engine.stations import servers_of
+from sim.monitor.alerts import GRID_NS, Alerts, Sample
 from sim.monitor.watch import Watch
 from sim.protocol.chain import Chain
 from sim.protocol.messages import Proposal
 from sim.protocol.types import Block
 from sim.record.histogram import bucket_edges
 from sim.record.recorder import Sink
-from sim.scenario.agents import EntryGateway
+from sim.scenario.alerting import METRIC
 from sim.scenario.alerts import rules_in_force
 from sim.scenario.model import Scenario
 from sim.world.agents.kinds import KINDS, REASONS, STATIONS
@@ -79,6 +80,8 @@ class Board:
         self._sums: dict[str, dict[str, int]] = {}
         self._gauges: dict[str, dict[str, int]] = {}
         self._rules = Alerts(rules_in_force(scenario.alerts), self._fired)
+        self.shown: Callable[[int, Sample], None] = lambda now_ns, sample: None
+        """Told of all that rules were shown; what it is handed lives on."""
         self._epoch = _Epoch()
         self._first_level = scenario.quorum.initial_level
         self._accused: dict[int, None] = {}
@@ -92,7 +95,7 @@ class Board:
         """Signatures that key services granted so far, and how long they took."""
         self._last_commit_ns = 0
         self._seen_ns = 0
-        self._servers = _servers(scenario)
+        self._servers = servers_of(scenario)
         self._behind = scenario.consensus.epoch_blocks
         self._on_row: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "certificates": self._certificate,
@@ -103,6 +106,8 @@ class Board:
             "operations": self._operation,
             "rejections": self._rejection,
             "signatures": self._signatures,
+            "access": self._access,
+            "processing": self._processing,
         }
         self._on_columns: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "traffic": self._agent_traffic,
@@ -180,9 +185,12 @@ class Board:
         self._gauges.setdefault(metric, {})[series] = value
 
     def state(self, figures: Iterable[tuple[str, str, int]]) -> None:
-        """State gauges of the running second that other parts know: (metric, series, value)."""
+        """State what other parts know: (metric, series, value); counters since the start."""
         for metric, series, value in figures:
-            self.gauge(metric, value, series)
+            if METRIC[metric].counter:
+                self._sums.setdefault(metric, {})[series] = value
+            else:
+                self.gauge(metric, value, series)
 
     def _most(self, metric: str, value: int, series: str = "") -> None:
         before = self._gauges.setdefault(metric, {}).get(series, value)
@@ -223,7 +231,9 @@ class Board:
             down = sum(not nodes[gateway].up for gateway in plane.parameters.gateways)
             self.gauge("gateways_down", down)
             self.gauge("unaccounted_messages", abs(watch.lost_messages or 0))
-        self._rules.observe(now_ns, {**self._sums, **self._gauges})
+        sample = {**self._sums, **self._gauges}
+        self._rules.observe(now_ns, sample)
+        self.shown(now_ns, sample)
         self._gauges.clear()
 
     def critical(self) -> list[tuple[str, str]]:
@@ -447,6 +457,12 @@ class Board:
 
     # -- the audit log -----------------------------------------------------------------------
 
+    def _access(self, row: Mapping[str, Any]) -> None:
+        self.count("access_decisions", row["acts"], row["decision"] or "allowed")
+
+    def _processing(self, row: Mapping[str, Any]) -> None:
+        self.count("personal_reads", row["reads"], row["outcome"])
+
     def _audit(self, columns: Mapping[str, Any]) -> None:
         for outcome in columns["outcome"]:
             self.count("audit_records", series=outcome)
@@ -469,18 +485,3 @@ def _sums(codes: Any, counts: Any, words: Sequence[str]) -> dict[str, int]:
     np.add.at(totals, codes, counts)
     found = [int(code) for code in np.flatnonzero(totals)]
     return {words[code]: int(totals[code]) for code in found}
-
-
-def _servers(scenario: Scenario) -> dict[tuple[str, str], int]:
-    """Return how many servers a station of a (class, lane) has."""
-    found = {("cpu", "consensus"): scenario.validators.workers.consensus}
-    for lane in ("consensus", "agents"):
-        found["uplink", lane] = found["downlink", lane] = 1
-    if scenario.agents is not None:
-        found["ingress", "agents"] = scenario.agents.ingress.servers
-        found["egress", "agents"] = scenario.agents.egress.servers
-        hop = scenario.agents.next_hop
-        found["relay", "agents"] = hop.servers if isinstance(hop, EntryGateway) else 1
-        found["relay_uplink", "agents"] = found["relay_downlink", "agents"] = 1
-        found["shard", "agents"] = scenario.agents.directory.servers
-    return found

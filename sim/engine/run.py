@@ -196,11 +196,13 @@ def replicate(
     stop: Stop,
     *,
     until_ns: int | None = None,
+    built: Callable[[World], None] | None = None,
 ) -> tuple[ReplicateResult, Verdict]:
     """Simulate one replicate of one point into `folder`, which it makes, and judge it.
 
     `until_ns`: end there, not with the scenario's duration; the verdict is then at best
-    inconclusive. `result.json` comes last: with it the folder is whole.
+    inconclusive. `built(world)` is called before the first event. `result.json` comes last: with it
+    the folder is whole.
     """
     wall, cpu = time.monotonic_ns(), cpu_time_ns()
     vocabularies = {"region": region_names(scenario), **VOCABULARIES}
@@ -213,6 +215,8 @@ def replicate(
     ) as recorder:
         with kept_store(scenario, folder) as store:
             world = build(scenario, place.replicate, recorder, store)
+            if built is not None:
+                built(world)
             now = simulate(world, asked_ns, stop, _reporter(world, place, progress))
             violations = world.close(now)
         for violation in violations:

@@ -1,9 +1,11 @@
-"""Rows of the table `stations` for the validators' own lines and computers, second by second."""
+"""Rows of the table `stations` for the validators' own lines and computers; servers of stations."""
 
 from __future__ import annotations
 
 from sim.engine.node import Node
 from sim.record.recorder import Sink
+from sim.scenario.agents import EntryGateway
+from sim.scenario.model import Scenario
 
 _SECOND = 1_000_000_000
 _COLUMNS = (
@@ -48,3 +50,18 @@ class StationMeter:
             served, busy, waited = (a - b for a, b in zip(sums, before, strict=True))
             rows.append((second, name, "consensus", node, served, busy, waited, -1, 0))
         self._recorder.append_rows("stations", _COLUMNS, rows)
+
+
+def servers_of(scenario: Scenario) -> dict[tuple[str, str], int]:
+    """Return how many servers a station of a (class, lane) has."""
+    found = {("cpu", "consensus"): scenario.validators.workers.consensus}
+    for lane in ("consensus", "agents"):
+        found["uplink", lane] = found["downlink", lane] = 1
+    if scenario.agents is not None:
+        found["ingress", "agents"] = scenario.agents.ingress.servers
+        found["egress", "agents"] = scenario.agents.egress.servers
+        hop = scenario.agents.next_hop
+        found["relay", "agents"] = hop.servers if isinstance(hop, EntryGateway) else 1
+        found["relay_uplink", "agents"] = found["relay_downlink", "agents"] = 1
+        found["shard", "agents"] = scenario.agents.directory.servers
+    return found

@@ -138,6 +138,8 @@ class World:
         self.watch.compare(now_ns, self._chains())
         if self.alerts is not None:
             self.alerts.state(self.timetable.clouds.figures(now_ns))
+            if self.office is not None:
+                self.alerts.state(self.office.figures(now_ns))
             self.alerts.close_second(now_ns, self.nodes, self._chains(), self.watch, self.plane)
         self.rollouts.look(now_ns)
         self._forget_states()

@@ -190,7 +190,9 @@ def promql(rule: AlertRule) -> str:
     """Return the condition of a rule as PromQL.
 
     Metrics are those of the OpenMetrics export, under `exported_name`. A gauge that is taken as it
-    is needs no window.
+    is needs no window. What a counter grew by is a difference, as in a run: `increase` stretches
+    what it saw to the ends of its window, a quarter more where 5 s hold five scrapes. A counter
+    that is younger than the window was nought before it; of too little, it says nothing yet.
     """
     metric = METRIC[rule.metric]
     chosen = ""
@@ -198,21 +200,26 @@ def promql(rule: AlertRule) -> str:
         values = "|".join(rule.series)
         chosen = f'{{{metric.label}=~"{values}"}}'
     selected = f"{exported_name(rule.metric)}{chosen}"
-    window = f"[{rule.window_ns // GRID_NS}s]"
+    window = f"{rule.window_ns // GRID_NS}s"
     if rule.over == "increase":
-        text = f"increase({selected}{window})"
+        text = _grown(selected, window, whole=rule.when == "below")
     elif rule.over == "last":
         text = selected
     else:
-        text = f"{rule.over}_over_time({selected}{window})"
+        text = f"{rule.over}_over_time({selected}[{window}])"
     if rule.per is not None:
-        below = f"clamp_min(sum(increase({exported_name(rule.per)}{window})), 1)"
-        text = f"{text} / {'on() group_left() ' if metric.label else ''}{below}"
-        if not metric.label:
-            text = f"sum(increase({selected}{window})) / {below}"
+        below = f"clamp_min(sum({_grown(exported_name(rule.per), window, whole=False)}), 1)"
+        text = f"{text} / on() group_left() {below}" if metric.label else f"sum({text}) / {below}"
     sign = ">" if rule.when == "above" else "<"
     dimension = dimension_of(rule.metric, rule.per)
     return f"{text} {sign} {exported_value(dimension, threshold_of(rule))}"
+
+
+def _grown(counter: str, window: str, *, whole: bool) -> str:
+    """Return by how much a counter grew; `whole`: only where it is as old as the window."""
+    if whole:
+        return f"({counter} - {counter} offset {window})"
+    return f"({counter} - ({counter} offset {window} or {counter} * 0))"
 
 
 def exported(rule: AlertRule) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sim.monitor.alerts import exported, exported_name, exported_value
-from sim.scenario.alerting import METRICS, AlertRule, Metric, dimension_of, threshold_of
+from sim.scenario.alerting import METRICS, AlertRule, Metric, Part, dimension_of, threshold_of
 from sim.scenario.alerts import rules_in_force
 from sim.scenario.model import Scenario
 
@@ -39,18 +39,22 @@ def prometheus_rules(scenario: Scenario) -> dict[str, Any]:
 
 
 def dashboards(scenario: Scenario) -> dict[str, dict[str, Any]]:
-    """Return the Grafana dashboards by name: of consensus, and of agents where there are any."""
+    """Return the Grafana dashboards by name: consensus, and parts that the scenario has."""
     rules = rules_in_force(scenario.alerts)
-    found = {"consensus": _dashboard(scenario, "consensus", rules, agents=False)}
+    parts: dict[str, tuple[Part, ...]] = {
+        "consensus": ("",) if scenario.clouds is None else ("", "clouds")
+    }
     if scenario.agents is not None:
-        found["agents"] = _dashboard(scenario, "agents", rules, agents=True)
-    return found
+        parts["agents"] = ("agents",)
+    if scenario.compliance is not None:
+        parts["compliance"] = ("compliance",)
+    return {name: _dashboard(scenario, name, rules, shown) for name, shown in parts.items()}
 
 
 def _dashboard(
-    scenario: Scenario, name: str, rules: Iterable[AlertRule], *, agents: bool
+    scenario: Scenario, name: str, rules: Iterable[AlertRule], parts: tuple[Part, ...]
 ) -> dict[str, Any]:
-    metrics = [metric for metric in METRICS if (metric.part == "agents") == agents]
+    metrics = [metric for metric in METRICS if metric.part in parts]
     rules = tuple(rules)
     return {
         "uid": f"creto-{name}",

@@ -197,6 +197,11 @@ class Events:
     def _mend(self, _: None) -> None:
         self._log.broken = ""
 
+    def untold(self) -> list[int]:
+        """Return since when the controller is aware of breaches the authority hasn't heard of."""
+        breaches = [entry.breach for entry in self._entries]
+        return [breach.aware_ns for breach in breaches if breach.authority_ns is None]
+
     def write(self) -> None:
         """Write the breach register."""
         now = self._env.now

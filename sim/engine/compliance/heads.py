@@ -80,6 +80,8 @@ class Heads:
     kept: list[SignedHead] = field(default_factory=list)
     """Heads that some witness co-signed, in order: what exists outside of the log's keeper."""
     rounds: list[Round] = field(default_factory=list)
+    refusals: int = 0
+    """Heads that some witness refused to co-sign."""
     _minds: list[Witness] = field(default_factory=list)
 
     def start(self) -> None:
@@ -163,6 +165,7 @@ class Heads:
         who = f"witness/{target.id}"
         if reason:
             about.refused += 1
+            self.refusals += 1
             about.reason = about.reason or reason
             self.found(who, reason, f"head of epoch {head.epoch}")
             return

@@ -7,10 +7,11 @@ part does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sim.engine.compliance.events import Events
+from sim.engine.compliance.figures import Figure, figures
 from sim.engine.compliance.heads import Heads
 from sim.engine.compliance.insiders import Insiders
 from sim.engine.compliance.places import Places
@@ -370,6 +371,10 @@ class Office:
         self.log.archive(self.heads.covered)
 
     # Seconds and the end
+
+    def figures(self, now_ns: int) -> Iterator[Figure]:
+        """Yield what alert rules are told: (metric, series, value)."""
+        return figures(self, now_ns)
 
     def close_second(self, now_ns: int) -> None:
         """Write the counts of the seconds that are over, rotate, forget, save the log's rows."""

@@ -70,6 +70,11 @@ class Incidents:
         """Principals that were shut out: what they still try is no news."""
         self.count = 0
 
+    @property
+    def open(self) -> int:
+        """How many incidents are being worked on."""
+        return len(self._open)
+
     def denied(self, name: str, now_ns: int, action: str) -> None:
         """Hear of a denial; so many of one principal within the window are an incident."""
         if self._asked is None or name in self._contained:

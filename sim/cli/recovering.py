@@ -33,11 +33,17 @@ def show_recovery(names: Sequence[str], draws: int, runs: int, out: Path) -> int
     for each, frame in zip(loaded, frames, strict=True):
         screen.print(f"{each.name}: {each.title}", markup=False)
         screen.print(_table(frame))
+        for line in _goes_on(each):
+            screen.print(line, markup=False)
     screen.print(
         "in 30 min, in 15 min: exact 95 % interval of the share of losses that meet the target. "
         "Incidents are as long as those of 2024 at AWS and Azure, stages are the scenario's.",
         style="dim",
     )
+    if len(loaded) > 1:
+        ranked = recovery.rankings(data)
+        screen.print(_both(ranked))
+        screen.print(_choice(ranked), markup=False)
     out.mkdir(parents=True, exist_ok=True)
     file = out / "recovery.parquet"
     write_frame(file, data)
@@ -67,6 +73,56 @@ def _table(data: pl.DataFrame) -> Table:
             _share([age is not None and age <= recovery.RPO_NS for age in gone]),
         )
     return table
+
+
+def _goes_on(scenario: Scenario) -> list[str]:
+    """Say what the loss of one region, or of one provider, leaves."""
+    lines = []
+    for scope in ("region", "provider"):
+        found = sorted(recovery.losses(scenario, scope), key=lambda loss: loss.left_ppm)
+        needed = f"a quorum is {_percent(found[0].quorum_ppm)}"
+        stands = [loss for loss in found if not loss.goes_on]
+        if stands:
+            named = ", ".join(f"{loss.place.name} {_percent(loss.left_ppm)}" for loss in stands)
+            lines.append(
+                f"stands still where one {scope} is lost, by the weight that is left: {named}; "
+                f"{needed}"
+            )
+        else:
+            lines.append(
+                f"goes on where any one {scope} is lost: {_percent(found[0].left_ppm)} of the "
+                f"weight is left without {found[0].place.name}; {needed}"
+            )
+    return lines
+
+
+def _percent(share_ppm: int) -> str:
+    return f"{share_ppm / 10_000:.1f} %"
+
+
+def _both(ranked: Sequence[recovery.Ranking]) -> Table:
+    """Show how often each topology meets both targets."""
+    table = Table(
+        box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title="both targets met, where ..."
+    )
+    table.add_column("topology")
+    for each in ranked:
+        table.add_column(f"a {each.scope} is lost", justify="right", no_wrap=True)
+    for name in dict.fromkeys(name for each in ranked for name, _ in each.shares):
+        shares = (dict(each.shares)[name] for each in ranked)
+        table.add_row(name, *(f"{100 * s.lower:.1f}-{100 * s.upper:.1f} %" for s in shares))
+    return table
+
+
+def _choice(ranked: Sequence[recovery.Ranking]) -> str:
+    """Say which topology to take."""
+    best = recovery.chosen(ranked)
+    if len(best) == 1:
+        return f"choose {best[0]}: whichever place is lost, none meets both targets more often"
+    if best:
+        return f"choose {' or '.join(best)}: these draws do not tell them apart; raise --draws"
+    first = ", ".join(f"{' or '.join(each.best)} for a {each.scope}" for each in ranked)
+    return f"none is best whatever is lost: choose {first}"
 
 
 def _gone_ns(rows: pl.DataFrame) -> list[int | None]:
@@ -101,7 +157,7 @@ def _compare(scenario: Scenario, runs: int, data: pl.DataFrame) -> None:
         seen = "no commit" if waited_ns < 0 else DURATION.approximate(waited_ns)
         screen.print(
             f"{scenario.name}: {region} lost in a run of {scenario.validators.count} validators: "
-            f"next commit after {seen}; by stages {DURATION.approximate(low)} to "
+            f"back after {seen}; by stages {DURATION.approximate(low)} to "
             f"{DURATION.approximate(high)} (99 %)",
             markup=False,
             soft_wrap=True,

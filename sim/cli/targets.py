@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from sim.study.targets import Row
 
 
-def measure_targets(scenario: str, run: Path | None, skip_agents: bool, out: Path) -> int:
+def measure_targets(
+    scenario: str, topology: str, run: Path | None, skip_agents: bool, out: Path
+) -> int:
     """Find every row; exit 1 where one is missed, 3 where one is open."""
     # Numba and Polars load when they are needed.
     from sim.study import targets
@@ -29,6 +31,7 @@ def measure_targets(scenario: str, run: Path | None, skip_agents: bool, out: Pat
     if run is not None and skip_agents:
         raise UsageError("--run and --skip-agents: one or the other")
     asked = None if skip_agents or run is not None else load(scenario)
+    recovering = load(topology)
     screen = console()
     rows: list[Row] = []
 
@@ -42,7 +45,7 @@ def measure_targets(scenario: str, run: Path | None, skip_agents: bool, out: Pat
         take(measure())
     taken = _agents_run(screen, run, asked, out)
     take(targets.agent_rows(taken))
-    take(targets.recovery_rows())
+    take(targets.recovery_rows(recovering))
     show(screen, rows)
     for file in targets.write(rows, out / "targets", taken):
         screen.print(f"wrote {file}", soft_wrap=True, markup=False)

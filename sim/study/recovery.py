@@ -6,30 +6,36 @@ whole runs, to compare. Must not know: how stages take their time, how results a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from sim.engine.clouds import stages_of
 from sim.engine.genesis import stakes, validator_regions
 from sim.protocol.adaptive_quorum import quorum_weight
+from sim.protocol.types import Block
 from sim.scenario.breakdowns import RegionOutage
 from sim.scenario.checks import Safety
 from sim.scenario.exposure import genesis_weights
 from sim.scenario.model import Scenario
+from sim.study.statistics.intervals import Interval, proportion_interval
 from sim.world.chance import Chance
-from sim.world.cloud.recovery import Episode, episode
+from sim.world.cloud.recovery import PPM, Episode, episode
 from sim.world.faults.occurrence import figures
 from sim.world.network.regions import provider_of, spread_over_zones
+
+if TYPE_CHECKING:
+    from sim.engine.world import World
 
 RTO_NS, RPO_NS = 30 * 60 * 10**9, 15 * 60 * 10**9
 """Targets of the source document ("Multi-Region Replication")."""
 SCOPES = ("zone", "region", "provider")
 LOSS_NS = 5 * 10**9
 """When `confirm` loses a region: blocks are committed by then."""
-STEP_NS = 10_000_000
-"""How closely `confirm` looks."""
+STEP_NS = 250_000_000
+"""How often `confirm` looks whether it may stop."""
 _INCIDENTS = {"aws": "incident_aws", "az": "incident_azure", "gcp": "incident_gcp"}
 
 
@@ -65,9 +71,7 @@ def recoveries(scenario: Scenario, draws: int) -> pl.DataFrame:
     """
     if draws < 1:
         raise ValueError(f"{draws} draws: need 1 or more")
-    dealt = stakes(scenario.validators, Chance(scenario.seed, 0))
-    weights = genesis_weights(scenario.validators, scenario.weights, dealt).weights
-    quorum = quorum_weight(sum(weights), scenario.quorum.initial_level)
+    weights, quorum = _weights(scenario)
     how = stages_of(scenario)
     rows = []
     for scope in SCOPES:
@@ -82,6 +86,77 @@ def recoveries(scenario: Scenario, draws: int) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
+def _weights(scenario: Scenario) -> tuple[tuple[int, ...], int]:
+    """Return the voting weights at genesis and what makes a quorum of them."""
+    dealt = stakes(scenario.validators, Chance(scenario.seed, 0))
+    weights = genesis_weights(scenario.validators, scenario.weights, dealt).weights
+    return weights, quorum_weight(sum(weights), scenario.quorum.initial_level)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What the loss of a place leaves: shares of the weight at genesis, in millionths."""
+
+    place: Place
+    left_ppm: int
+    quorum_ppm: int
+    goes_on: bool
+    """Whether the rest makes a quorum."""
+
+
+def losses(scenario: Scenario, scope: str) -> list[Loss]:
+    """Say of each place of a scope (zone, region, provider) what its loss leaves."""
+    weights, quorum = _weights(scenario)
+    whole = sum(weights)
+    found = []
+    for place in places(scenario):
+        if place.scope == scope:
+            left = whole - sum(weights[node] for node in place.validators)
+            shares = left * PPM // whole, -(-quorum * PPM // whole)
+            found.append(Loss(place, *shares, goes_on=left >= quorum))
+    return found
+
+
+def meets(row: Mapping[str, int]) -> bool:
+    """Say whether a recovery is within both targets; without a copy it is not."""
+    gone_ns = max(row["chain_lost_ns"], row["records_lost_ns"])
+    return row["rto_ns"] <= RTO_NS and row["records_lost_ns"] >= 0 and gone_ns <= RPO_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Topologies by the share of a scope's losses that meet both targets, best first.
+
+    `best`: those that the draws do not tell apart from the first: their intervals overlap.
+    """
+
+    scope: str
+    shares: tuple[tuple[str, Interval], ...]
+    best: tuple[str, ...]
+
+
+def rankings(data: pl.DataFrame) -> list[Ranking]:
+    """Rank the scenarios of `recoveries`, named in a column `scenario`, scope by scope."""
+    found = []
+    for scope in SCOPES:
+        shares = []
+        for (name,), rows in data.filter(scope=scope).group_by("scenario", maintain_order=True):
+            met = sum(meets(row) for row in rows.iter_rows(named=True))
+            shares.append((str(name), proportion_interval(met, len(rows))))
+        shares.sort(key=lambda each: (-each[1].estimate, each[0]))
+        if shares:
+            least = shares[0][1].lower
+            best = tuple(name for name, share in shares if share.upper >= least)
+            found.append(Ranking(scope, tuple(shares), best))
+    return found
+
+
+def chosen(ranked: Sequence[Ranking]) -> tuple[str, ...]:
+    """Return the topologies that no other one is better than, whichever place is lost."""
+    first = ranked[0].shares if ranked else ()
+    return tuple(name for name, _ in first if all(name in each.best for each in ranked))
+
+
 def _row(scope: str, place: str, incident_ns: int, found: Episode) -> dict[str, object]:
     names = ("how", "detection_ns", "decision_ns", "promotion_ns", "routing_ns", "consensus_ns")
     more = ("rto_ns", "chain_lost_ns", "records_lost_ns")
@@ -90,10 +165,12 @@ def _row(scope: str, place: str, incident_ns: int, found: Episode) -> dict[str, 
 
 
 def confirm(scenario: Scenario, runs: int) -> Iterator[tuple[str, int]]:
-    """Lose a region in whole runs and yield (region, time to the next commit; -1: none came).
+    """Lose a region in whole runs and yield (region, time until the chain is back; -1: it is not).
 
-    Each run loses the next region, with another seed; only consensus runs, without agents. It is
-    waited for as long as eight views of the longest timer may take.
+    It is back with the first commit of a block that was proposed after the loss: what had been
+    under way is committed by the rest, quorum or not. Each run loses the next region, with another
+    seed; only consensus runs, without agents. It is waited for as long as eight views of the
+    longest timer may take.
     """
     from sim.engine.build import build
     from sim.record.recorder import NullRecorder
@@ -115,14 +192,26 @@ def confirm(scenario: Scenario, runs: int) -> Iterator[tuple[str, int]]:
             duration_ns=until_ns,
         )
         world = build(alone, 0, NullRecorder())
-        world.start()
-        world.advance(at_ns)
-        before = world.observer.blocks_committed
-        now_ns = at_ns
-        while now_ns < until_ns and world.observer.blocks_committed == before:
-            now_ns += STEP_NS
-            world.advance(now_ns)
-        yield region, now_ns - at_ns if world.observer.blocks_committed > before else -1
+        yield region, _back_ns(world, at_ns, until_ns)
+
+
+def _back_ns(world: World, at_ns: int, until_ns: int) -> int:
+    """Return the time from `at_ns` to the first commit of a later block; -1: none in time."""
+    observer, waited = world.observer, list[int]()
+    others = observer.first_commit
+
+    def first_commit(block: Block, now_ns: int) -> None:
+        others(block, now_ns)
+        if observer.proposed_ns(block.id) > at_ns:
+            waited.append(now_ns - at_ns)
+
+    observer.first_commit = first_commit
+    world.start()
+    now_ns = at_ns
+    while now_ns < until_ns and not waited:
+        now_ns += STEP_NS
+        world.advance(now_ns)
+    return waited[0] if waited else -1
 
 
 def quantile(values: Sequence[int], q: float) -> int:

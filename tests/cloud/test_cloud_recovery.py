@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from sim.cli.main import main
 from sim.engine.clouds import stages_of
 from sim.scenario.load import load_scenario
-from sim.study.recovery import confirm, places, quantile, recoveries
+from sim.study.recovery import (
+    chosen,
+    confirm,
+    losses,
+    meets,
+    places,
+    quantile,
+    rankings,
+    recoveries,
+)
 from sim.study.statistics.intervals import proportion_interval
 from sim.world.chance import Chance
 from sim.world.cloud.recovery import (
@@ -146,12 +159,90 @@ def test_every_place_is_lost_in_turn() -> None:
     assert stages_of(scenario).standby == "warm"
 
 
+def drawn(*names: str, draws: int = 1_000) -> pl.DataFrame:
+    frames = []
+    for name in names:
+        scenario = load_scenario(ROOT / "scenarios" / "clouds" / f"dr_{name}.yaml")
+        frames.append(recoveries(scenario, draws).with_columns(scenario=pl.lit(name)))
+    return pl.concat(frames)
+
+
+def test_topologies_are_ranked_by_what_meets_both_targets() -> None:
+    names = ("two_regions_backup", "two_regions_warm", "five_regions_warm")
+    ranked = rankings(drawn(*names))
+    assert [each.scope for each in ranked] == ["zone", "region", "provider"]
+    region = ranked[1]
+    assert [name for name, _ in region.shares] == list(reversed(names))
+    assert region.best == ("five_regions_warm",)
+    # A zone costs neither of those with a stream anything.
+    assert set(ranked[0].best) == {"two_regions_warm", "five_regions_warm"}
+    assert chosen(ranked) == ("five_regions_warm",)
+    assert set(chosen(rankings(drawn(*names[:2], draws=2)))) >= {"two_regions_warm"}
+    assert chosen([]) == ()
+
+
+def test_a_recovery_without_a_copy_meets_nothing() -> None:
+    row = {"rto_ns": 5 * S, "chain_lost_ns": 0, "records_lost_ns": -1}
+    assert not meets(row)
+    assert meets({**row, "records_lost_ns": 900 * S})
+    assert not meets({**row, "records_lost_ns": 901 * S})
+    assert not meets({**row, "records_lost_ns": 0, "rto_ns": 1801 * S})
+
+
+def test_what_is_left_decides_whether_the_chain_goes_on() -> None:
+    five = load_scenario(ROOT / "scenarios" / "clouds" / "dr_five_regions_warm.yaml")
+    assert [loss.goes_on for loss in losses(five, "region")] == [True] * 5
+    assert [loss.goes_on for loss in losses(five, "provider")] == [False] * 2
+    assert sum(1_000_000 - loss.left_ppm for loss in losses(five, "region")) == pytest.approx(
+        1_000_000, abs=5
+    )
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_command_says_which_topology_to_choose(
+    columns: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    names = [
+        str(ROOT / "scenarios" / "clouds" / f"dr_{n}.yaml")
+        for n in ("two_regions_backup", "five_regions_warm")
+    ]
+    words = ["creto-sim", "recovery", *names, "--draws", "400", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    page = capsys.readouterr().out
+    assert all(len(line) <= columns for line in page.splitlines() if "wrote" not in line)
+    said = " ".join(page.split())
+    assert "choose dr_five_regions_warm" in said
+    assert "goes on where any one region is lost" in said
+    assert "stands still where one region is lost" in said
+    assert len(pl.read_parquet(tmp_path / "recovery.parquet")) == 2 * 3 * 400
+
+
 @pytest.mark.slow
-def test_whole_runs_recover_within_what_stages_say() -> None:
-    """Ten runs of 150 validators, a region lost in each: all within the stages' 99.9 %."""
+def test_whole_runs_recover_as_stages_say() -> None:
+    """Forty runs of 150 validators, a region lost in each, against 20,000 draws of the stages.
+
+    Kolmogorov and Smirnov's distance, of waits brought down to the sums of timers that there are
+    (views that pass take no time in the stages, and under 2 s here): below 2.23 / sqrt(n), which
+    equal distributions exceed once in 10,000 times at most.
+    """
     scenario = load_scenario(ROOT / "scenarios" / "clouds" / "dr_five_regions_warm.yaml")
     rows = recoveries(scenario, 20_000).filter(scope="region", how=BY_ITSELF)
-    for region, waited_ns in confirm(scenario, 10):
-        drawn = rows.filter(place=region)["consensus_ns"].to_list()
-        # Views that pass take no time there; three of them take less than a second here.
-        assert 0 < waited_ns <= quantile(drawn, 0.999) + S, region
+    waits = sorted(rows["consensus_ns"].to_list())
+    sums = sorted(set(waits))
+    found = [waited for _, waited in confirm(scenario, 40)]
+    assert min(found) > 0
+    assert max(found) <= quantile(waits, 0.9999) + 2 * S
+    timed_out = [sums[bisect_right(sums, waited) - 1] for waited in found]
+    assert all(waited - sure < 2 * S for waited, sure in zip(found, timed_out, strict=True))
+    distance = max(
+        abs(bisect_right(waits, at) / len(waits) - sum(t <= at for t in timed_out) / len(found))
+        for at in sums
+    )
+    assert distance < 2.23 / len(found) ** 0.5

@@ -58,7 +58,7 @@ def _agents_run(screen: Console, run: Path | None, asked: object, out: Path) -> 
     from sim.scenario.model import Scenario
 
     if run is not None:
-        return open_run(run)
+        return open_run(run.resolve())
     if not isinstance(asked, Scenario):
         return None
     from sim.engine.run import run as simulate

@@ -7,11 +7,11 @@ itself: no scripts, no network, figures as SVG that take the page's colours, lig
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from sim.record.runs import Run, RunError
 from sim.record.store import write_text
@@ -25,6 +25,7 @@ from sim.study.region_figures import region_medians, region_tails
 from sim.study.statistics.intervals import mean_interval
 from sim.study.study_report import quantity, study_section
 
+T = TypeVar("T")
 NAME = "report.html"
 HEADLINES = (
     "messages_delivered",
@@ -101,9 +102,30 @@ def content(run: Run) -> dict[str, Any]:
         raise RunError(f"{run.path.name}: no replicate has ended, the run is {run.state}")
     point, replicate = places[0]
     data = figures.RunData(run, scenario, point, replicate)
-    drawn = [figure for draw in FIGURES if (figure := draw(data)) is not None]
+    damaged: dict[str, None] = {}
+
+    def whole(make: Callable[[figures.RunData], T], otherwise: T) -> T:
+        """Return what a table gives; where its file is damaged, what the page does without it."""
+        try:
+            return make(data)
+        except RunError as error:
+            damaged.setdefault(str(error))
+            return otherwise
+
+    drawn = [figure for draw in FIGURES if (figure := whole(draw, None)) is not None]
     manifest = run.manifest
+    none: list[Any] = []
+    shown: dict[str, Any] = {
+        "compliance": whole(_compliance, None),
+        "busiest": whole(_busiest, none),
+        "faults": whole(_faults, none),
+        "forks": whole(fork_rows, none),
+        "alerts": whole(alert_rows, none),
+        "violations": whole(_violations, none),
+    }
     return {
+        **shown,
+        "damaged": list(damaged),
         "title": scenario.title,
         "question": scenario.question,
         "state": run.state,
@@ -115,12 +137,6 @@ def content(run: Run) -> dict[str, Any]:
         "replicates": len(places),
         "figures": [figures.svg(figure) for figure in drawn],
         "study": study_section(run),
-        "compliance": compliance_section(run) if data.has("audit") else None,
-        "busiest": _busiest(data),
-        "faults": _faults(data),
-        "forks": fork_rows(data),
-        "alerts": alert_rows(data),
-        "violations": _violations(data),
         "metrics": _metrics(summary["replicates"][0]["metrics"]),
         "biases": biases(),
         "facts": _facts(scenario, run),
@@ -154,6 +170,10 @@ def _tiles(entries: Sequence[dict[str, Any]], point: int) -> list[Tile]:
         label = name.removesuffix("_ns").replace("_", " ")
         tiles.append(Tile(label, quantity(name, fmean(values)), _MEANINGS[name], spread))
     return tiles
+
+
+def _compliance(data: figures.RunData) -> dict[str, Any] | None:
+    return compliance_section(data.run) if data.has("audit") else None
 
 
 def _busiest(data: figures.RunData) -> list[dict[str, Any]]:

@@ -42,7 +42,8 @@ for (const tile of document.querySelectorAll('.tile, h1, td'))
 const probe = document.createElement('pre');
 probe.id = 'probe';
 probe.textContent = JSON.stringify({
-  problems, figures: document.querySelectorAll('svg').length, width: window.innerWidth,
+  problems, opened_ms: performance.now(),
+  figures: document.querySelectorAll('svg').length, width: window.innerWidth,
   dark: matchMedia('(prefers-color-scheme: dark)').matches,
   ink: getComputedStyle(document.body).color,
 });
@@ -64,7 +65,8 @@ QUIET = (
 def problems_in(page_text: str, tmp_path: Path, width: int, dark: bool) -> dict[str, Any]:
     """Open a page at a width, light or dark; return what its probe found.
 
-    Keys: problems (texts), figures, width, dark, ink. Skips the test where there is no browser.
+    Keys: problems (texts), opened_ms (until all was laid out), figures, width, dark, ink. Skips the
+    test where there is no browser.
     """
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -104,6 +106,24 @@ def test_the_page_says_what_the_run_says(finished: Run) -> None:
     for name, metric in finished.summary["replicates"][0]["metrics"].items():
         assert f"{name}" in text
         assert quantity(name, metric) in text
+
+
+def test_a_damaged_table_is_named_and_the_rest_is_shown(finished: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.path, copy, symlinks=False)
+    for table in ("stations", "alerts"):
+        file = copy / "replicate=000" / f"{table}.parquet"
+        file.write_bytes(file.read_bytes()[:200])
+    found = content(open_run(copy))
+    assert len(found["damaged"]) == 2
+    assert all("no whole Parquet file" in why for why in found["damaged"])
+    # The time axis has alerts in it, the figure of stations is of their table.
+    assert len(found["figures"]) == len(FIGURES) - 2
+    assert (found["busiest"], found["alerts"]) == ([], [])
+    assert found["faults"]
+    page = render(open_run(copy))
+    assert "<h2>Damaged tables</h2>" in page
+    assert "<h2>Damaged tables</h2>" not in render(finished)
 
 
 def test_the_page_needs_nothing_from_outside(finished: Run) -> None:
@@ -221,3 +241,20 @@ def test_stretches_of_a_fault_are_those_of_its_validators_together() -> None:
     frame = pl.DataFrame(rows, schema=["time_ns", "event", "node"], orient="row")
     found = stretches(frame.with_columns(target=pl.lit("")), 30)
     assert found == [(0, 8), (10, 12), (20, 30)]
+
+
+@pytest.mark.benchmark
+def test_the_report_of_a_million_agents_is_small_and_opens(tmp_path: Path) -> None:
+    """A tenth of the main job's minute: as many regions, stations and validators on the page."""
+    asked = load_scenario(ROOT / "scenarios" / "million_agents.yaml", ["duration=6 s"])
+    page = render(open_run(run(asked, tmp_path / "out").path))
+    assert len(page.encode()) < 5_000_000
+    for number, (width, dark) in enumerate([(390, True), (1280, False)]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        seen = problems_in(page, folder, width, dark)
+        assert seen["problems"] == []
+        print(
+            f"\n{len(page.encode()) / 1e6:.2f} MB, open after {seen['opened_ms']:.0f} ms at "
+            f"{width} px (load {os.getloadavg()[0]:.1f})"
+        )

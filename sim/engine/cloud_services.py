@@ -45,11 +45,8 @@ class CloudServices:
 
     def struck(self, fault: Fault, now_ns: int, *, begins: bool) -> None:
         """Record what happens to machines where they run; a lost region's trail stops first."""
-        lost = fault.kind in _LOSING
-        if lost and begins:
-            self._trails.turn(fault.target, now_ns, lost=True)
-        elif lost:
-            self._trails.turn(fault.target, now_ns, lost=False)
+        if fault.kind in _LOSING:
+            self._trails.turn(fault.target, now_ns, lost=begins)
         machines: dict[str, int] = {}
         for node in fault.nodes:
             machines[self._regions[node]] = machines.get(self._regions[node], 0) + 1

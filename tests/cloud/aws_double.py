@@ -3,7 +3,7 @@
 moto's CloudFormation has no EKS clusters, trails, backups and bucket policies, and forgets locks of
 buckets: those resources are created through the services' own interfaces, from the same properties.
 Its `Fn::GetAZs` names zones of us-east-1 wherever it is asked (`test_what_the_double_gets_wrong`):
-zones are put in here.
+zones are put in here. It knows no ML-DSA keys: elliptic-curve ones stand in for them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any
 NOT_IN_ITS_STACKS = (
     "AWS::EKS::Cluster",
     "AWS::EKS::Nodegroup",
+    "AWS::EKS::Addon",
+    "AWS::EKS::PodIdentityAssociation",
     "AWS::CloudTrail::Trail",
     "AWS::S3::Bucket",
     "AWS::S3::BucketPolicy",
@@ -33,7 +35,7 @@ def carry_out(boto3: Any, template: Mapping[str, Any], region: str) -> None:
     resources = whole["Resources"]
     rest = {name: r for name, r in resources.items() if r["Type"] in NOT_IN_ITS_STACKS}
     whole["Resources"] = {
-        name: _with_zones(r, region) for name, r in resources.items() if name not in rest
+        name: _as_it_knows(r, region) for name, r in resources.items() if name not in rest
     }
     whole["Outputs"] = {name: {"Value": {"Ref": name}} for name in ("Vpc", *_subnets(resources))}
     stacks = boto3.client("cloudformation", region_name=region)
@@ -51,7 +53,9 @@ def _subnets(resources: Mapping[str, Any]) -> list[str]:
     return [name for name, r in resources.items() if r["Type"] == "AWS::EC2::Subnet"]
 
 
-def _with_zones(resource: dict[str, Any], region: str) -> dict[str, Any]:
+def _as_it_knows(resource: dict[str, Any], region: str) -> dict[str, Any]:
+    if resource.get("Properties", {}).get("KeySpec") == "ML_DSA_87":
+        resource["Properties"]["KeySpec"] = "ECC_NIST_P521"
     if resource["Type"] == "AWS::EC2::Subnet":
         place, _ = resource["Properties"]["AvailabilityZone"]["Fn::Select"]
         resource["Properties"]["AvailabilityZone"] = f"{region}{'abcdef'[place]}"

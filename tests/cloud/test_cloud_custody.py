@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -18,6 +19,7 @@ from sim.world.cloud import aws_deployer
 from sim.world.cloud.custody import OFFERS, custody_in
 from sim.world.cloud.deployment import Deployment
 from sim.world.cloud.inspection import inspect
+from tests.cloud.aws_double import carry_out
 from tests.engine.worlds import EAST, MS, SECOND, WEST, ran, scenario
 from tests.faults.effects import refused
 
@@ -261,6 +263,33 @@ def test_signing_plans_are_valid_in_their_region(template: dict[str, Any]) -> No
     asked = config.ManualArgs(regions=["us-gov-west-1"])
     found = api.lint(json.dumps(template, indent=2), config=asked)
     assert [str(match) for match in found] == []
+
+
+def test_the_signing_plan_carried_out_has_a_key_a_validator(
+    planned: Deployment, template: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read back from the double, alias by alias: whose pod may sign, and that nobody else may."""
+    names = ("boto3", "moto", "moto.backends")
+    boto3, moto, backends = (pytest.importorskip(name, reason="extra: cloud") for name in names)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    site = planned.sites[0]
+    with moto.mock_aws(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        carry_out(boto3, template, site.name)
+        keys = boto3.client("kms", region_name=site.name)
+        backend = backends.get_backend("kms")["123456789012"][site.name]
+        found = {}
+        for alias in keys.list_aliases()["Aliases"]:
+            if not alias["AliasName"].startswith(f"alias/{planned.name}-"):
+                continue
+            # Policies of keys in stacks are no text in the double, and it can't describe such keys.
+            policy = backend.keys[alias["TargetKeyId"]].policy
+            signs = [s for s in policy["Statement"] if "kms:Sign" in s["Action"]]
+            conditions = signs[0]["Condition"]["StringEquals"]
+            found[alias["AliasName"]] = conditions["aws:PrincipalTag/kubernetes-pod-name"]
+    pods = [f"validator-{number}" for number in range(site.validators)]
+    assert found == {f"alias/{planned.name}-{pod}": pod for pod in pods}
 
 
 def test_a_service_without_such_keys_is_simulated_but_not_planned() -> None:

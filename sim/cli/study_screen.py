@@ -70,6 +70,11 @@ def settings_text(settings: Sequence[tuple[str, str]]) -> str:
     return ", ".join(f"{_last(path)} {value}" for path, value in settings) or "-"
 
 
+def settings_cell(settings: Sequence[tuple[str, str]]) -> Text:
+    """Return the words of `settings_text` as they are: lists in brackets are no markup."""
+    return Text(settings_text(settings))
+
+
 def _last(path: str) -> str:
     """Return the last part of a path, with its list's where it is a place in one."""
     parts = path.split(".")
@@ -173,7 +178,7 @@ def point_table(
         verdicts = ", ".join(f"{count} {word}" for word, count in sorted(row.verdicts.items()))
         runs = f"{row.replicates}" + (f" (-{row.missing})" if row.missing else "")
         cells = [_mean(row, name, unit) for name, unit in units.items()]
-        table.add_row(f"{row.point}", settings_text(row.settings), verdicts or "none", runs, *cells)
+        table.add_row(f"{row.point}", settings_cell(row.settings), verdicts or "none", runs, *cells)
     _show(screen, table)
     notes = [f"mean ± half of the {percent(confidence)} interval (Student's t) over replicates"]
     if any(row.missing for row in rows):
@@ -206,7 +211,7 @@ def difference_table(screen: Console, found: Comparison, confidence: float) -> N
         unit = row.metric.unit
         relative = "" if row.relative is None else f"{row.relative * 100:+.3g} %"
         pairs = f"{row.difference.n}" + (f" (-{row.unmeasured})" if row.unmeasured else "")
-        cells = [
+        cells: list[str | Text] = [
             row.metric.name,
             pairs,
             amount(row.left_mean, unit),
@@ -215,7 +220,7 @@ def difference_table(screen: Console, found: Comparison, confidence: float) -> N
             relative,
         ]
         if several:
-            cells.insert(0, settings_text(row.settings))
+            cells.insert(0, settings_cell(row.settings))
         table.add_row(*cells, style="bold" if row.clear else "")
     _show(screen, table)
     for note in _comparison_notes(found, confidence):

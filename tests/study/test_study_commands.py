@@ -268,3 +268,15 @@ def test_amounts_read_well() -> None:
     assert amount(467_000, "bytes") == "467 kB"
     assert amount(1_234_567, "count") == "1,234,567"
     assert amount(0.25, "count") == "0.25"
+
+
+def test_lists_among_the_settings_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from sim.cli.study_screen import settings_cell
+
+    table = Table("settings")
+    table.add_row(settings_cell((("faults.0.regions", "[az:uksouth]"),)))
+    Console(width=80).print(table)
+    assert "regions [az:uksouth]" in capsys.readouterr().out

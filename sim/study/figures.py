@@ -120,14 +120,18 @@ Draw = Callable[[RunData], "Figure | None"]
 
 
 def figure_of(
-    data: RunData, rows: int = 1, size: tuple[float, float] = (4.7, 2.9)
+    data: RunData,
+    rows: int = 1,
+    size: tuple[float, float] = (4.7, 2.9),
+    *,
+    sharex: bool = True,
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure of one column, its axes, and the caption that every figure has."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0, 0.03, 1, 0.97)))
-    axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)[:, 0]
+    axes = figure.subplots(rows, 1, sharex=sharex, squeeze=False)[:, 0]
     caption = f"seed {data.scenario.seed}, replicate {data.replicate}"
     figure.text(0.995, 0.005, caption, fontsize=5.5, ha="right", alpha=0.7)
     return figure, list(axes)

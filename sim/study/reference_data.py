@@ -67,6 +67,7 @@ RUNS: dict[str, Reference] = {
     "slow_leaders": _threat("slow_leaders"),
     "lazy_votes": _threat("lazy_votes"),
     "invalid_signature_flood": _threat("invalid_signature_flood"),
+    "registry_storm": Reference("scenarios/registry_storm.yaml", ("registry", "latency")),
     "sensitivity": Reference("notebooks/data/sensitivity.yaml"),
 }
 

@@ -19,6 +19,7 @@ from sim.record.summary import METRICS
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
 from sim.study import figures
+from sim.study.directory_figures import registry
 from sim.study.event_figures import alert_rows, events, fork_rows
 from sim.study.evidence import compliance_section
 from sim.study.region_figures import region_medians, region_tails
@@ -45,6 +46,7 @@ FIGURES: tuple[figures.Draw, ...] = (
     region_medians,
     region_tails,
     figures.stations,
+    registry,
     figures.traffic,
     figures.weights,
 )

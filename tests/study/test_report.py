@@ -17,6 +17,7 @@ from sim import load_scenario, run
 from sim.cli.main import main
 from sim.record.histogram import bucket_edges
 from sim.record.runs import Run, open_run
+from sim.study.directory_figures import registry
 from sim.study.event_figures import alert_rows, fork_rows, lanes
 from sim.study.figures import RunData, stretches, svg, utilisation
 from sim.study.region_figures import pair_quantiles
@@ -189,6 +190,18 @@ def test_forks_are_counted_once_however_many_saw_them(tmp_path: Path) -> None:
     assert "<h2>Forks</h2>" in render(finished)
 
 
+def test_the_registrys_load_is_by_host(finished: Run) -> None:
+    data = RunData(finished, load_scenario(finished.path / "scenario.yaml"))
+    figure = registry(data)
+    assert figure is not None
+    rows = data.table("registry").filter(pl.col("event").is_in(["read", "write"])).collect()
+    bars = [patch.get_height() for patch in figure.axes[1].patches]
+    assert len(bars) == rows["node"].n_unique()
+    assert bars == sorted(bars, reverse=True)
+    assert sum(bars) == pytest.approx(100, abs=0.01)
+    assert {text.get_text() for text in figure.axes[0].get_legend().texts} >= {"reads"}
+
+
 def test_a_pair_of_regions_has_its_median_and_its_tail(finished: Run) -> None:
     data = RunData(finished, load_scenario(finished.path / "scenario.yaml"))
     middle, tail = pair_quantiles(data, 50), pair_quantiles(data, 99)
@@ -245,8 +258,8 @@ def test_stretches_of_a_fault_are_those_of_its_validators_together() -> None:
 
 @pytest.mark.benchmark
 def test_the_report_of_a_million_agents_is_small_and_opens(tmp_path: Path) -> None:
-    """A tenth of the main job's minute: as many regions, stations and validators on the page."""
-    asked = load_scenario(ROOT / "scenarios" / "million_agents.yaml", ["duration=6 s"])
+    """Seven seconds of the main job: as many regions, stations and validators on the page."""
+    asked = load_scenario(ROOT / "scenarios" / "million_agents.yaml", ["duration=7 s"])
     page = render(open_run(run(asked, tmp_path / "out").path))
     assert len(page.encode()) < 5_000_000
     for number, (width, dark) in enumerate([(390, True), (1280, False)]):

@@ -27,6 +27,9 @@ TROUBLE = {
 """What is drawn of what went wrong, by event."""
 
 
+_TICKS = (0, 10, 1_000, 100_000, 10_000_000, 1_000_000_000)
+
+
 def registry(data: RunData) -> Figure | None:
     """Draw reads, writes and refusals of the registry a second, and its load by host.
 
@@ -49,6 +52,9 @@ def registry(data: RunData) -> Figure | None:
                 top.stairs(counts, seconds, baseline=None, color=colour, lw=1.3, label=words)
         top.set_yscale("symlog", linthresh=1)
         top.set_ylim(0, top.get_ylim()[1] * 1_000)
+        shown = [tick for tick in _TICKS if tick <= top.get_ylim()[1]]
+        top.set_yticks(shown, [f"{tick:,}" for tick in shown])
+        top.minorticks_off()
         top.set_xlim(0, data.seconds)
         top.set_xlabel("simulated time (s)")
         top.set_ylabel("a second")

@@ -177,9 +177,15 @@ def _check(run: Run, scenario: Scenario, stretch: Stretch) -> None:
 _INSTANTS = {
     "blocks": ("proposed_ns", "certified_ns", "committed_ns", "quorum_committed_ns"),
     "alerts": ("fired_ns", "resolved_ns"),
+    "rollouts": ("began_ns", "new_ns", "seen_ns", "aborted_ns", "back_ns"),
 }
 """Instants of which the first tells whether a row belongs, and what lies after the end is open."""
-_LATER = {"blocks": ("status",), "alerts": ("worst",), "violations": ("count",)}
+_LATER = {
+    "blocks": ("status",),
+    "alerts": ("worst",),
+    "violations": ("count",),
+    "rollouts": ("outcome", "reached", "reached_weight_ppm", "cause", "what"),
+}
 """Columns that what comes after the stretch may still change."""
 
 

@@ -18,6 +18,7 @@ from sim.record.store import write_text
 from sim.record.summary import METRICS
 from sim.scenario.load import load_scenario
 from sim.scenario.model import Scenario
+from sim.scenario.quantities import SHARE
 from sim.study import figures
 from sim.study.directory_figures import registry
 from sim.study.event_figures import alert_rows, events, fork_rows
@@ -123,6 +124,7 @@ def content(run: Run) -> dict[str, Any]:
         "faults": whole(_faults, none),
         "forks": whole(fork_rows, none),
         "alerts": whole(alert_rows, none),
+        "rollouts": whole(_rollouts, none),
         "violations": whole(_violations, none),
     }
     return {
@@ -198,6 +200,24 @@ def _faults(data: figures.RunData) -> list[tuple[str, str, str, int, int]]:
         last = f"{max(ended) / 1e9:g} s" if len(ended) == len(begun) else "end of the run"
         what = f"{group['kind'][0]} ({source} {index})"
         found.append((what, first, last, len(dict.fromkeys(begun)), nodes))
+    return found
+
+
+def _rollouts(data: figures.RunData) -> list[tuple[str, str, str, str, str]]:
+    """Return (which, outcome, whom it reached, called off for, time to abort) by rollout."""
+    if not data.has("rollouts"):
+        return []
+    found = []
+    for row in data.table("rollouts").sort("index").collect().iter_rows(named=True):
+        which = f"{row['name'] or row['index']} ({row['strategy'].replace('_', '-')})"
+        share = SHARE.format(row["reached_weight_ppm"])
+        reached = f"{row['reached']} of {row['validators']}, {share} of the weight"
+        cause = row["cause"].replace("_", " ")
+        cause = "" if cause == "none" else " ".join((cause, row["what"])).strip()
+        took = ""
+        if row["aborted_ns"] >= 0 <= row["new_ns"]:
+            took = quantity("time_to_abort_ns", row["aborted_ns"] - row["new_ns"])
+        found.append((which, row["outcome"], reached, cause, took))
     return found
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from sim import load_scenario, run
+from sim import load_scenario, open_run, run
 from sim.scenario.breakdowns import MONITORS
 from sim.scenario.errors import ScenarioErrors
 from sim.study.fuzz.probe import probe
+from sim.study.replay import Stretch, replay, sameness
+from sim.study.report import render
 from tests.engine.worlds import MS, SECOND, Ran, ran, scenario_text, world
 
 Settings = dict[str, Any]
@@ -184,6 +186,23 @@ def test_aborts_depend_on_the_run_alone(tmp_path: Path) -> None:
     (row,) = one.rows("rollouts")
     assert (release.seen_ns, release.aborted_ns) == (row["seen_ns"], row["aborted_ns"])
     assert list(release.course.reached) == [0, 1]
+
+
+def test_a_stretch_before_the_abort_is_replayed_alike(tmp_path: Path) -> None:
+    done = double_voting(tmp_path, CANARY, {"alerts": ["offence_proved"]})
+    again = open_run(replay(done.run, Stretch(0, 0, 500 * MS, 1500 * MS)).path)
+    assert again.table("rollouts").collect()["outcome"].to_list() == ["unfinished"]
+    found = sameness(done.run, again)
+    assert found.different == ()
+    assert "rollouts" not in found.left_out
+
+
+def test_the_report_tells_what_called_it_off(tmp_path: Path) -> None:
+    done = double_voting(tmp_path, CANARY, {"alerts": ["offence_proved"]})
+    page = render(done.run)
+    assert "<h2>Rollouts</h2>" in page
+    for cell in ("v2 (canary)", "aborted", "2 of 10, 20 % of the weight", "alert offence_proved"):
+        assert cell in page, cell
 
 
 def test_every_monitor_that_can_call_off_is_there(tmp_path: Path) -> None:

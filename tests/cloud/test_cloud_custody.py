@@ -213,6 +213,8 @@ def test_pods_ask_for_their_own_key(planned: Deployment) -> None:
             name = "alias/kms-throttled-at-peak-$(POD)"
             assert environment["SIGNING_KEY"]["value"] == name
             assert settings["custody"] == "service"
+            (policy,) = [i["spec"] for i in listed if i["kind"] == "NetworkPolicy"]
+            assert "169.254.170.23/32" in str(policy["egress"])
             assert settings["key-service-quota"] == "1,000 signatures a second, 1,000 at once"
         else:
             assert settings["custody"] == "local"

@@ -14,6 +14,8 @@ Object: TypeAlias = dict[str, Any]
 LABEL = {"app": "validator"}
 DISK_GIB = 100
 """Of a validator's claim; its machine's disk holds images and logs besides."""
+IDENTITY_AGENT, IDENTITY_AGENT_PORT = "169.254.170.23/32", 80
+"""Where pods ask for their identity (Amazon EKS user guide, "EKS Pod Identity", agent setup)."""
 IMAGES = {
     "validator": "creto/validator:phase7",
     "metrics": "creto/validator-metrics:phase7",
@@ -241,9 +243,18 @@ def _policy(deployment: Deployment, site: Site) -> Object:
                 },
                 {"to": _blocks([site.block]), "ports": [{"protocol": "TCP", "port": 443}]},
                 {"ports": [{"protocol": "UDP", "port": 53}]},
+                *_identity(site),
             ],
         },
     }
+
+
+def _identity(site: Site) -> list[Object]:
+    """Let pods that sign elsewhere ask their machine's agent who they are."""
+    if site.custody is None:
+        return []
+    ports = [{"protocol": "TCP", "port": IDENTITY_AGENT_PORT}]
+    return [{"to": _blocks([IDENTITY_AGENT]), "ports": ports}]
 
 
 def _blocks(blocks: list[str]) -> list[Object]:

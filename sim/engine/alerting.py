@@ -105,6 +105,7 @@ class Board:
             "validators": self._validator,
             "operations": self._operation,
             "rejections": self._rejection,
+            "replication": self._replication,
             "signatures": self._signatures,
             "access": self._access,
             "processing": self._processing,
@@ -456,6 +457,9 @@ class Board:
                 self.count(metric, count)
 
     # -- the audit log -----------------------------------------------------------------------
+
+    def _replication(self, row: Mapping[str, Any]) -> None:
+        self.gauge("replication_age", row["age_ns"], row["source_region"])
 
     def _access(self, row: Mapping[str, Any]) -> None:
         self.count("access_decisions", row["acts"], row["decision"] or "allowed")

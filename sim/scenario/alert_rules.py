@@ -368,6 +368,22 @@ VALIDATORS: tuple[CountRule | DurationRule | ShareRule, ...] = (
         reason="who cannot persist must not vote",
         runbook="see whether it is slow, failing or full; make room",
     ),
+    DurationRule(
+        name="replication_behind",
+        metric="replication_age",
+        threshold_ns=300 * _S,
+        for_ns=10 * _S,
+        reason="a third of what may be lost is lost already (RPO of 15 min)",
+        runbook="compare what the region writes with what its stream carries; look for cut links",
+    ),
+    DurationRule(
+        name="recovery_point_missed",
+        severity="critical",
+        metric="replication_age",
+        threshold_ns=900 * _S,
+        reason="a loss of the region now would cost more than the RPO of 15 min",
+        runbook="widen the stream or write less; lose no region before it has caught up",
+    ),
     CountRule(
         name="access_denied",
         metric="audit_records",

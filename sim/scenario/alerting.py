@@ -85,6 +85,7 @@ METRICS: tuple[Metric, ...] = (
     _gauge("disks_struck", "count", "validators whose disk is slow, fails or is full"),
     _counter("signatures", "signatures asked for at key services", "region", "clouds"),
     _gauge("trail_lag", "duration", "age of the oldest unseen act in a cloud", "region", "clouds"),
+    _gauge("replication_age", "duration", "age of the newest record at a region's site", "region"),
     _counter("audit_records", "records of the audit log, by outcome", "outcome", "compliance"),
     _counter("access_decisions", "acts of services and agents, decided", "decision", "compliance"),
     _counter("acts_unrecorded", "acts that the audit log could not take", "", "compliance"),

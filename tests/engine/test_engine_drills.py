@@ -51,6 +51,7 @@ ELSEWHERE = {
     "threats/agent_spam_above": ("agents_rate_limited",),
     "threats/lying_registry": ("answers_stale",),
     "threats/registration_flood": ("registrations_refused",),
+    "clouds/replication_lag_storm": ("replication_behind", "recovery_point_missed"),
     "faults/provider_cut_off": ("partition_suspected",),
     "compliance/audit_store_full": ("privileged_act_failed",),
 }

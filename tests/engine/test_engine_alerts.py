@@ -253,7 +253,7 @@ def test_a_changed_threshold_is_what_fires(tmp_path: Path) -> None:
         ),
         (
             {"rules": [{"name": "a", "metric": "gateways_down", "threshold": 1}]},
-            "`gateways_down` needs agents",
+            "`gateways_down` needs `agents`",
         ),
         ({"rules": [{"name": "a", "threshold": 1}]}, "expected a rule: one of `metric`"),
     ],

@@ -210,4 +210,5 @@ def _scene(
         copy=copy,
         sign=driver.edge.sign,
         sign_operation=driver.edge.signed,
+        running=None if engagement.version is None else engagement.version.running,
     )

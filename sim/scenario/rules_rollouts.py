@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from sim.scenario.adversaries import Twins
 from sim.scenario.alerting import METRIC
 from sim.scenario.alerts import SHIPPED, rules_in_force
 from sim.scenario.breakdowns import AbortOn, Rollout, plan
@@ -112,6 +113,9 @@ def _versions_come(adversaries: Any, faults: Any) -> Iterator[Finding]:
             yield path, f"no rollout is called `{nodes.rollout}`; {hint}"
         elif fault.bad_version is not None and fault.bad_version.factor_micro is None:
             yield path, f"`{nodes.rollout}` does not come up, so nobody runs it: state its `factor`"
+        elif isinstance(adversary, Twins) and adversary.cut:
+            message = "a version cuts no links: state `cut: false`, and a split as `network.rules`"
+            yield ("adversaries", index, "cut"), message
 
 
 @needs("expect", "faults")

@@ -77,6 +77,28 @@ def test_an_alert_calls_a_canary_off_before_the_others_follow(tmp_path: Path) ->
     }
 
 
+@pytest.mark.parametrize(
+    ("attack", "rule"),
+    [
+        (
+            {"kind": "invalid_signature_flood", "every": "50 ms", "victims": {"ids": [7, 8, 9]}},
+            "invalid_signatures",
+        ),
+        ({"kind": "equivocate", "twin_share": "34 %"}, "fork_by_equivocation"),
+    ],
+)
+def test_other_bad_versions_are_caught_on_two_of_ten(
+    attack: Settings, rule: str, tmp_path: Path
+) -> None:
+    faults = [rollout(CANARY, {"alerts": [rule]})]
+    operations = [{"kind": "unbond", "validator": 9, "amount": 10_000, "at": "1300 ms"}]
+    owned = {**attack, "nodes": {"rollout": "v2"}}
+    done = ran(tmp_path, **TEN, faults=faults, adversaries=[owned], operations=operations)
+    (row,) = done.rows("rollouts")
+    assert (row["outcome"], row["what"], row["reached"]) == ("aborted", rule, 2)
+    assert done.rows("violations") == []
+
+
 def test_the_same_version_at_once_is_guilty_over_the_limit(tmp_path: Path) -> None:
     done = double_voting(tmp_path, AT_ONCE, {"alerts": ["offence_proved"]})
     (row,) = done.rows("rollouts")
@@ -251,6 +273,16 @@ def test_a_version_that_nobody_runs_is_refused(
         load_scenario(path)
     assert message in str(caught.value)
     assert "adversaries.0.nodes.rollout" in str(caught.value)
+
+
+def test_a_version_cuts_no_links(tmp_path: Path) -> None:
+    twins = {"kind": "twins", "nodes": {"rollout": "v2"}}
+    path = tmp_path / "case.yaml"
+    path.write_text(
+        scenario_text(**TEN, faults=[rollout(CANARY, None)], adversaries=[twins]), encoding="utf-8"
+    )
+    with pytest.raises(ScenarioErrors, match="a version cuts no links: state `cut: false`"):
+        load_scenario(path)
 
 
 def test_metrics_of_rollouts_need_one(tmp_path: Path) -> None:

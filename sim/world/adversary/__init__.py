@@ -9,7 +9,7 @@ Must not know: the event loop, tables, YAML.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from sim.protocol.effects import Broadcast, Effect, Send
@@ -44,6 +44,7 @@ class Scene:
     """What a coalition has of its own: its members' cores, and the means to sign for them.
 
     `cores`: of the members only, ascending. `identities`: how many there are to address.
+    `running`: where a version makes members of whoever runs it, those who run it now.
     `copy(me)` makes a second core of a member, at genesis; `sign(me, message)` and
     `sign_operation` fill in a member's own statement, outside of its computer's time. Errors:
     PermissionError for anybody who is no member.
@@ -57,9 +58,11 @@ class Scene:
         copy: Callable[[int], Validator],
         sign: Callable[[int, Message], Message],
         sign_operation: Callable[[Operation], Operation],
+        running: Container[int] | None = None,
     ) -> None:
         self.cores = cores
-        self.members = tuple(sorted(cores))
+        self._named = tuple(sorted(cores))
+        self._running = running
         self.identities = identities
         self._copy = copy
         self._sign = sign
@@ -75,13 +78,24 @@ class Scene:
         self._member(operation.validator)
         return self._sign_operation(operation)
 
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Who is a member now, ascending."""
+        if self._running is None:
+            return self._named
+        return tuple(member for member in self._named if member in self._running)
+
+    def owns(self, who: int) -> bool:
+        """Say whether somebody is a member now."""
+        return who in self.cores and (self._running is None or who in self._running)
+
     def others(self) -> list[int]:
-        """List everybody who is no member, ascending."""
-        return [i for i in range(self.identities) if i not in self.cores]
+        """List everybody who is no member now, ascending."""
+        return [i for i in range(self.identities) if not self.owns(i)]
 
     def _member(self, me: int) -> int:
         if me not in self.cores:
-            raise PermissionError(f"validator {me} is none of {self.members}: its key is its own")
+            raise PermissionError(f"validator {me} is none of {self._named}: its key is its own")
         return me
 
 

@@ -77,7 +77,7 @@ class AdaptiveCorruption(Attack):
             if len(self._targets) >= self._budget:
                 return
             leader = core.leader(view)
-            if leader in self.scene.cores and leader not in busy and view not in aimed:
+            if self.scene.owns(leader) and leader not in busy and view not in aimed:
                 owned_ns = now_ns + self._delay_ns
                 self._targets.append(Target(leader, front[0], view, owned_ns))
                 busy.add(leader)

@@ -35,7 +35,7 @@ class InvalidSignatureFlood(Attack):
         return [Alarm(_MESSAGE, self._period_ns)]
 
     def woken(self, me: int, token: Any, now_ns: int) -> list[Edited]:
-        victims = [v for v in self._victims if v not in self.scene.cores]
+        victims = [v for v in self._victims if not self.scene.owns(v)]
         self._sent += 1
         again = Alarm(_MESSAGE, self._period_ns)
         if not victims:

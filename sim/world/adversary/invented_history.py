@@ -27,7 +27,7 @@ class InventedHistory(Attack):
     kind: ClassVar[str] = "invented_history"
 
     def see(self, me: int, event: Event, now_ns: int) -> list[Edited] | None:
-        if not isinstance(event, MessageReceived) or event.sender in self.scene.cores:
+        if not isinstance(event, MessageReceived) or self.scene.owns(event.sender):
             return None
         request = event.message
         chain = self.scene.cores[me].chain

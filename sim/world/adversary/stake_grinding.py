@@ -59,7 +59,6 @@ class StakeGrinding(Attack):
     def _score(self, epoch: EpochParameters, beacon: bytes, kind: str) -> int:
         """Count the views that members lead if all goes well, the closing one as all others."""
         trial = replace(epoch, root=beacon, beacon=beacon, memo={})
-        members = self.scene.cores
-        length = next(iter(members.values())).ledger.parameters.epoch_blocks
-        led = [leader(trial, view, kind) in members for view in range(1, length + 1)]
+        length = next(iter(self.scene.cores.values())).ledger.parameters.epoch_blocks
+        led = [self.scene.owns(leader(trial, view, kind)) for view in range(1, length + 1)]
         return sum(led) + length * led[-1]

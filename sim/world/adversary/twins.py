@@ -66,6 +66,7 @@ class Copies(Attack):
     Copies of one number hear one another; a copy never hears its double. What members say to one
     another is told apart by what the second copies said, so that two equal statements may change
     places, which changes nothing. Payload that is offered to one copy isn't offered to the other.
+    Who may yet become a member, as a version spreads, is a friend: it hears both copies.
     """
 
     def __init__(self, key: int) -> None:
@@ -127,7 +128,7 @@ class Copies(Attack):
 
     def _limited(self, me: int, effects: list[Edited], number: int, now_ns: int) -> list[Edited]:
         """Let what copy `number` sends reach its side only, and what the second does be its own."""
-        friends = [member for member in self.scene.members if member != me]
+        friends = [member for member in self.scene.cores if member != me]
         audience = (*friends, *self.sides(now_ns)[number])
         out: list[Edited] = []
         for effect in effects:
@@ -212,5 +213,7 @@ class Twins(Copies):
             return self._fixed
         turn = now_ns // self._turn_ns if self._turn_ns else 0
         if self._drawn is None or self._drawn[0] != turn:
-            self._drawn = (turn, halves(self.scene.others(), self._key, turn))
+            cores, everyone = self.scene.cores, range(self.scene.identities)
+            others = [i for i in everyone if i not in cores]
+            self._drawn = (turn, halves(others, self._key, turn))
         return self._drawn[1]

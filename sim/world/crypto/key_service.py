@@ -43,7 +43,7 @@ class KeyService:
     answer; with a `tail` their median.
     """
 
-    __slots__ = ("_due_ns", "_gap_ns", "_tail", "_tolerance_ns", "asked", "delay_ns", "waited_ns")
+    __slots__ = ("_due_ns", "_gap_ns", "_tail", "_tolerance_ns", "asked", "delay_ns")
 
     def __init__(self, rate_nhz: int, burst: int, delay_ns: int, tail: Tail | None = None) -> None:
         if rate_nhz < 0 or burst < 1 or delay_ns < 0:
@@ -57,7 +57,6 @@ class KeyService:
         self._tail = tail
         self.delay_ns = delay_ns
         self.asked = 0
-        self.waited_ns = 0
 
     def sign(self, now_ns: int) -> int:
         """Ask for a signature at `now_ns`; return when it is there."""
@@ -65,7 +64,6 @@ class KeyService:
         granted = max(now_ns, due - self._tolerance_ns)
         self._due_ns = due + self._gap_ns
         self.asked += 1
-        self.waited_ns += granted - now_ns
         late_ns = self.delay_ns
         if self._tail is not None:
             late_ns = max(0, late_ns + self._tail.beyond_ns(self.asked))

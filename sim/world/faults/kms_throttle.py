@@ -1,7 +1,8 @@
 """KMS throttle: a key service grants a quota of signatures, and answers late.
 
 Requests beyond the quota wait for their turn, in front of the validator's own computer. A quota may
-be each validator's own, or one for all validators of a region (one account). Shows in: block
+be each validator's own, or one for all validators of a region (one account). A service that the
+clouds' custody names keeps its own quota and latency: whichever is stricter holds. Shows in: block
 latency; timeouts once a vote waits longer than the timer.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from sim.study.dashboards import dashboards, prometheus_rules
 from sim.study.openmetrics import Figures, exposition, figures, metrics_of, names_in
 from tests.cloud.promql import evaluate, samples_of
 from tests.compliance.worlds import AUDIT, DATA, PEOPLE, SERVICE, world
-from tests.engine.worlds import EAST, SECOND, ran
+from tests.engine.worlds import EAST, SECOND, WEST, ran
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 BEGUN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -177,6 +178,25 @@ def test_compliance_is_told_second_by_second(tmp_path: Path) -> None:
     assert found["access_decisions", "refused"][-1] == decided > 0
     reads = sum(row["reads"] for row in done.rows("processing", outcome="processed"))
     assert found["personal_reads", "processed"][-1] == reads
+
+
+def test_services_of_the_clouds_are_told_region_by_region(tmp_path: Path) -> None:
+    done = ran(
+        tmp_path,
+        duration="6 s",
+        validators={"count": 4, "placement": {WEST: 2, EAST: 2}},
+        clouds={
+            "custody": {WEST: {"kind": "service"}},
+            "audit": {"delivery": {"aws": {"kind": "fixed", "value": "3 s"}}},
+        },
+    )
+    found = {(each.metric.name, each.series): each.values for each in figures(done.run).series}
+    asked = [row["asked"] for row in done.rows("signatures", region=WEST)]
+    assert found["signatures", WEST] == tuple(accumulate(asked))
+    assert ("signatures", EAST) not in found
+    # Keys are used all the time, so the oldest unseen use is as old as its record needs to get out.
+    assert found["trail_lag", WEST] == (0, SECOND, *[2 * SECOND] * 4)
+    assert found["trail_lag", EAST] == (0,) * 6
 
 
 def test_a_second_export_is_the_same(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from sim.cli.looking import load
 from sim.cli.outcome import MET
 from sim.cli.screen import console
 from sim.scenario.model import Scenario
-from sim.scenario.quantities import DURATION
 from sim.study import recovery
 from sim.study.statistics.intervals import proportion_interval
+from sim.world.cloud.recovery import BY_ITSELF, BY_STANDBY
 
 _MINUTE_NS = 60 * 10**9
 
@@ -61,7 +61,7 @@ def _table(data: pl.DataFrame) -> Table:
     for (scope,), rows in data.group_by("scope", maintain_order=True):
         rto = rows["rto_ns"].to_list()
         gone = _gone_ns(rows)
-        alone = sum(how == "consensus" for how in rows["how"]) / len(rows)
+        alone = sum(how == BY_ITSELF for how in rows["how"]) / len(rows)
         lost = [age for age in gone if age is not None]
         table.add_row(
             str(scope),
@@ -139,6 +139,8 @@ def _share(met: Sequence[bool]) -> str:
 
 def _time(duration_ns: int) -> str:
     """Return a duration as planners say it: seconds, or minutes from two on."""
+    if 0 < duration_ns < 10 * 10**9:
+        return f"{duration_ns / 10**9:.1f} s"
     if duration_ns < 2 * _MINUTE_NS:
         return f"{duration_ns / 10**9:.0f} s"
     return f"{duration_ns / _MINUTE_NS:.0f} min"
@@ -147,18 +149,19 @@ def _time(duration_ns: int) -> str:
 def _compare(scenario: Scenario, runs: int, data: pl.DataFrame) -> None:
     """Lose regions in whole runs; print the stage model's range beside each."""
     screen = console()
-    mine = data.filter(scenario=scenario.name, scope="region", how="consensus")
-    if not len(mine):
-        screen.print(f"{scenario.name}: no region is survived, nothing to compare", markup=False)
-        return
+    stands = recovery.standing(scenario)
     for region, waited_ns in recovery.confirm(scenario, runs):
-        drawn = mine.filter(place=region)["consensus_ns"].to_list()
-        low, high = (recovery.quantile(drawn, q) for q in (0.005, 0.995)) if drawn else (0, 0)
-        seen = "no commit" if waited_ns < 0 else DURATION.approximate(waited_ns)
+        how = BY_STANDBY if region in stands else BY_ITSELF
+        mine = data.filter(scenario=scenario.name, scope="region", how=how, place=region)
+        drawn = mine["rto_ns"].to_list()
+        stages = "by stages never"
+        if drawn:
+            low, high = (_time(recovery.quantile(drawn, q)) for q in (0.005, 0.995))
+            stages = f"by stages {low} to {high} (99 %)"
+        seen = "not back" if waited_ns < 0 else f"back after {_time(waited_ns)}"
         screen.print(
             f"{scenario.name}: {region} lost in a run of {scenario.validators.count} validators: "
-            f"back after {seen}; by stages {DURATION.approximate(low)} to "
-            f"{DURATION.approximate(high)} (99 %)",
+            f"{seen}; {stages}",
             markup=False,
             soft_wrap=True,
         )

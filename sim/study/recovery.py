@@ -34,6 +34,8 @@ RTO_NS, RPO_NS = 30 * 60 * 10**9, 15 * 60 * 10**9
 SCOPES = ("zone", "region", "provider")
 LOSS_NS = 5 * 10**9
 """When `confirm` loses a region: blocks are committed by then."""
+PATIENCE_NS = 3 * 3_600 * 10**9
+"""How long `confirm` waits for a region to come up at its site: longer than people decide."""
 STEP_NS = 250_000_000
 """How often `confirm` looks whether it may stop."""
 _INCIDENTS = {"aws": "incident_aws", "az": "incident_azure", "gcp": "incident_gcp"}
@@ -164,22 +166,28 @@ def _row(scope: str, place: str, incident_ns: int, found: Episode) -> dict[str, 
     return {"scope": scope, "place": place, "incident_ns": incident_ns, **shown}
 
 
-def confirm(scenario: Scenario, runs: int) -> Iterator[tuple[str, int]]:
+def confirm(
+    scenario: Scenario, runs: int, regions: Sequence[str] = ()
+) -> Iterator[tuple[str, int]]:
     """Lose a region in whole runs and yield (region, time until the chain is back; -1: it is not).
 
     It is back with the first commit of a block that was proposed after the loss: what had been
-    under way is committed by the rest, quorum or not. Each run loses the next region, with another
-    seed; only consensus runs, without agents. It is waited for as long as eight views of the
-    longest timer may take.
+    under way is committed by the rest, quorum or not. Each run loses the next region for good, with
+    another seed; only consensus runs, without agents. It is waited for as long as eight views of
+    the longest timer may take, or `PATIENCE_NS` where the region has to come up at its site.
+    `regions`: only these are lost.
     """
     from sim.engine.build import build
     from sim.record.recorder import NullRecorder
 
-    regions = [place.name for place in places(scenario) if place.scope == "region"]
+    regions = regions or [place.name for place in places(scenario) if place.scope == "region"]
     at_ns = LOSS_NS
-    until_ns = at_ns + 8 * scenario.consensus.timer_max_ns
+    stands = standing(scenario)
     for number in range(runs):
         region = regions[number % len(regions)]
+        until_ns = at_ns + 8 * scenario.consensus.timer_max_ns
+        if region in stands:
+            until_ns = at_ns + PATIENCE_NS
         fault = RegionOutage(kind="region_outage", regions=(region,), at_ns=at_ns)
         alone = replace(
             scenario,
@@ -193,6 +201,13 @@ def confirm(scenario: Scenario, runs: int) -> Iterator[tuple[str, int]]:
         )
         world = build(alone, 0, NullRecorder())
         yield region, _back_ns(world, at_ns, until_ns)
+
+
+def standing(scenario: Scenario) -> tuple[str, ...]:
+    """Name the regions that have a site and without which the rest makes no quorum."""
+    sites = {} if scenario.clouds is None else scenario.clouds.recovery.sites
+    lost = (loss for loss in losses(scenario, "region") if not loss.goes_on)
+    return tuple(loss.place.name for loss in lost if loss.place.name in sites)
 
 
 def _back_ns(world: World, at_ns: int, until_ns: int) -> int:

@@ -21,6 +21,7 @@ from sim.study.recovery import (
     quantile,
     rankings,
     recoveries,
+    standing,
 )
 from sim.study.statistics.intervals import proportion_interval
 from sim.world.chance import Chance
@@ -75,7 +76,8 @@ def test_stages_add_up_where_a_standby_is_needed() -> None:
     for standby, extra in (("warm", 0), ("backup", 900)):
         found = episode(stages(standby), [10] * 10, frozenset(range(4)), 67, 10**6 * S, stream())
         assert found.how == BY_STANDBY
-        assert 90 * S <= found.detection_ns < 120 * S
+        # Three checks that fail, the first of them within 30 s.
+        assert 60 * S <= found.detection_ns < 90 * S
         assert found.promotion_ns == (180 + extra) * S
         whole = found.detection_ns + found.decision_ns + found.promotion_ns + found.routing_ns
         assert found.rto_ns == whole + found.consensus_ns
@@ -246,3 +248,33 @@ def test_whole_runs_recover_as_stages_say() -> None:
         for at in sums
     )
     assert distance < 2.23 / len(found) ** 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("validators", "runs"), [(20, 240), (150, 10)])
+def test_whole_runs_come_up_elsewhere_as_stages_say(validators: int, runs: int) -> None:
+    """Two fifths lost for good: times until the chain is back, against 20,000 draws.
+
+    Kolmogorov and Smirnov's distance as above. The stages end early where the place is back first,
+    which it never is in these runs: one in fifty draws, left out.
+    """
+    west, tenths = "aws:us-gov-west-1", validators // 10
+    others = f"aws:us-gov-east-1: {3 * tenths}, az:usgovvirginia: {3 * tenths}"
+    scenario = load_scenario(
+        ROOT / "scenarios" / "clouds" / "lose_a_region.yaml",
+        [
+            f"validators.count={validators}",
+            f"validators.placement={{{west}: {4 * tenths}, {others}}}",
+            "clouds.recovery.records=[]",
+        ],
+    )
+    assert standing(scenario) == (west,)
+    rows = recoveries(scenario, 20_000).filter(place=west)
+    assert len(rows.filter(how=BY_ITS_END)) < 0.05 * len(rows)
+    rto = sorted(rows.filter(how=BY_STANDBY)["rto_ns"].to_list())
+    found = sorted(waited for _, waited in confirm(scenario, runs, [west]))
+    ranks = [bisect_right(rto, waited) / len(rto) for waited in found]
+    distance = max(
+        max(rank - place / runs, (place + 1) / runs - rank) for place, rank in enumerate(ranks)
+    )
+    assert distance < 2.23 / runs**0.5

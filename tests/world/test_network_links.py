@@ -179,3 +179,15 @@ def test_impossible_rules_are_refused(fields: dict[str, object], words: str) -> 
 def test_a_partition_needs_a_group() -> None:
     with pytest.raises(ValueError, match="no groups"):
         partition(())
+
+
+def test_who_stands_in_for_another_place_is_judged_as_its_host() -> None:
+    cut = partition([Group(regions=("a",))])
+    links = Links(cut, SITES)
+    assert links.judge(0, 2, 0, 0) is not None
+    links.stand_in(0, 3)
+    assert links.judge(0, 2, 0, 0) is None
+    assert links.judge(0, 1, 0, 0) is not None
+    assert links.judge(1, 0, 0, 0) is not None
+    links.stand_in(0, 0)
+    assert links.judge(0, 2, 0, 0) is not None

@@ -88,7 +88,8 @@ def episode(
     # Two certificates overlap in 2 Q - W; one certificate and the rest in Q + left - W.
     safe = quorum + left > whole
     back_ns = incident_ns + stages.restart.draw_ns(stream)
-    detection = stages.checks_failed * stages.check_every_ns
+    # The first check that fails comes within one interval of the loss.
+    detection = (stages.checks_failed - 1) * stages.check_every_ns
     detection += int(stream.integers(stages.check_every_ns))
     decision = stages.decision.draw_ns(stream)
     promotion = stages.promotion.draw_ns(stream) + stages.restore_ns

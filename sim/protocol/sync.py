@@ -55,9 +55,8 @@ class Sync:
         self, peer: ValidatorId, wanted: BlockId, chain: Chain, now_ns: int, out: list[Effect]
     ) -> None:
         """Ask for blocks unless an answer is still awaited."""
-        if self._asked_ns is not None and now_ns - self._asked_ns < self._retry_ns:
-            return
-        if peer == self._me:
+        awaited = self._asked_ns is not None and now_ns - self._asked_ns < self._retry_ns
+        if awaited or peer == self._me:
             return
         self._asked_ns = now_ns
         floor = self.floor

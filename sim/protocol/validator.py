@@ -3,8 +3,7 @@
 Owns the course of views: which message leads to which vote, timeout, proposal or question. It must
 not know how effects are carried out; the rules themselves live in the parts it stands on.
 
-Source: Gelashvili et al., "Jolteon and Ditto", arXiv:2106.10362 (two-chain commit, quadratic
-timeouts), with weights and quorum pinned by epoch (sim.protocol.epochs).
+Source: Gelashvili et al., "Jolteon and Ditto", arXiv:2106.10362; weights and quorum by epoch.
 """
 
 from __future__ import annotations
@@ -407,6 +406,8 @@ class Validator(Replica):
             self._held[timeout.signer] = (sender, timeout)
             self.sync.pull(sender, ref, self._now_ns, out)
         else:
+            if timeout.high_qc_block in self.chain.pending:  # blocks asked for, maybe in vain
+                self.sync.ask(sender, timeout.high_qc_block, self.chain, self._now_ns, out)
             self._count_timeout(sender, timeout, out)
 
     def _count_timeout(self, sender: ValidatorId, timeout: Timeout, out: list[Effect]) -> None:

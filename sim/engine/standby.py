@@ -103,6 +103,7 @@ class Standby:
         self._draws = chance.stream("clouds/recovery")
         self._places = [Place(pair) for pair in replication.pairs.values()]
         self._nodes = timetable.nodes
+        self._homes = [node.region for node in self._nodes]
         self._decided_ns = -1
         """When it was decided, or will be, that lost regions come up elsewhere; -1: nobody asks."""
 
@@ -130,8 +131,7 @@ class Standby:
         members = place.pair.members
         if isinstance(fault, Outage) and fault.cut_off:
             return all(node in fault.nodes for node in members)
-        down = not any(self._nodes[node].up for node in members)
-        return down and any(node in fault.nodes for node in members)
+        return not self._runs(place) and any(node in fault.nodes for node in members)
 
     def _concerns(self, place: Place, fault: Fault) -> bool:
         return any(node in fault.nodes for node in place.pair.members)
@@ -239,11 +239,14 @@ class Standby:
     # -- promotion ----------------------------------------------------------------------------
 
     def _cancelled(self, place: Place) -> bool:
-        """Give up where the place has come back; wait where it runs what would come up twice."""
+        """Give up where the place has come back; wait where it runs what would come up twice.
+
+        And where its site is down as well.
+        """
         if not place.gone:
             place.ordered = place.held = False
             self._note(place, "cancelled")
-        elif any(self._nodes[node].up for node in place.pair.members):
+        elif self._runs(place) or not self._site_stands(place):
             if not place.held:
                 self._note(place, "held_back")
             place.held = True
@@ -251,6 +254,14 @@ class Standby:
         else:
             return False
         return True
+
+    def _runs(self, place: Place) -> bool:
+        return any(self._nodes[node].up for node in place.pair.members)
+
+    def _site_stands(self, place: Place) -> bool:
+        site = self._transport.tables.index(place.pair.site)
+        homes = enumerate(self._homes)
+        return any(home == site and self._timetable.sound(node) for node, home in homes)
 
     def _ready(self, place: Place) -> None:
         if self._cancelled(place):

@@ -40,8 +40,8 @@ RECOVERY_TABLES: tuple[Table, ...] = (
                 "lost detected decided readied held_back routed promoted back not_back returned "
                 "cancelled ordered_back synced moved_back failed_back",
                 "what was reached; held_back: its validators still run, nobody may stand in for "
-                "them; back: the first block proposed after the loss is committed; not_back: none "
-                "was when the run ended",
+                "them, or its site is down; back: the first block proposed after the loss is "
+                "committed; not_back: none was when the run ended",
             ),
             int_column("node", "validator that it concerns; -1 where it is all of the region"),
             int_column(

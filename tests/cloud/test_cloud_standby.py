@@ -271,6 +271,48 @@ def test_the_loss_of_a_site_stops_who_has_come_up_there(tmp_path: Path) -> None:
     assert world.close(60 * S) == ()
 
 
+def test_nobody_comes_up_at_a_site_that_is_down(tmp_path: Path) -> None:
+    asked = sections()
+    asked["faults"] = [lost(), lost(VIRGINIA, at="11 s", until="35 s")]
+    verdict, opened = ran(tmp_path, **asked)
+    assert verdict == "met"
+    when = steps(opened)
+    assert when["held_back"] < 35 * S < when["routed"] < when["back"]
+
+
+def test_a_region_can_be_lost_twice(tmp_path: Path) -> None:
+    asked = sections(fail_back=fixed("3 s"))
+    asked["duration"] = "80 s"
+    asked["faults"] = [lost(until="25 s"), lost(at="45 s", until="65 s")]
+    asked["expect"] = [
+        {"safety": "held"},
+        {"metric": "validators_promoted", "at_least": 8, "at_most": 8},
+        {"metric": "validators_moved_back", "at_least": 8, "at_most": 8},
+        {"metric": "offenders_accused", "at_most": 0},
+    ]
+    verdict, opened = ran(tmp_path, **asked)
+    assert verdict == "met"
+    failed_back = opened.table("recovery").filter(step="failed_back").collect()["time_ns"]
+    assert 25 * S < failed_back[0] < 45 * S < 65 * S < failed_back[1]
+
+
+def test_a_home_that_fails_again_halfway_is_returned_to_later(tmp_path: Path) -> None:
+    """Struck again 4 s after the order: who is there crashes, who is not yet stays away."""
+    asked = sections(fail_back=fixed("2 s"))
+    asked["duration"] = "80 s"
+    asked["faults"] = [lost(until="25 s"), lost(at="27300 ms", until="45 s")]
+    asked["expect"] = [
+        {"safety": "held"},
+        {"metric": "validators_moved_back", "at_least": 4},
+        {"liveness": {"commit_within": "15 s", "after": "45 s"}},
+    ]
+    verdict, opened = ran(tmp_path, **asked)
+    assert verdict == "met"
+    moved = opened.table("recovery").filter(step="moved_back").collect()["time_ns"]
+    assert any(at > 45 * S for at in moved)
+    assert steps(opened)["failed_back"] > 45 * S
+
+
 def test_what_only_the_lost_place_knew_is_gone_and_shows(tmp_path: Path) -> None:
     """Seven of ten alone make a quorum: what they committed before the copy left contradicts."""
     asked = sections(stream="1 kbit/s", records=[{"at": "0 s", "rate": "1 Mbit/s"}])

@@ -222,7 +222,8 @@ def difference_table(screen: Console, found: Comparison, confidence: float) -> N
         if several:
             cells.insert(0, settings_cell(row.settings))
         table.add_row(*cells, style="bold" if row.clear else "")
-    _show(screen, table)
+    if found.differences:
+        _show(screen, table)
     for note in _comparison_notes(found, confidence):
         screen.print(Text(note, style="dim"), soft_wrap=True)
 

@@ -33,6 +33,8 @@ INK = "#010203"
 FAINT = "#0a0b0c"
 """Stands for the colour of grids and frames; `svg` turns it into the page's."""
 _NS = 1e9
+_CAPTION_INCHES = 0.1
+"""Room for the caption below the axes."""
 _STYLE: Any = {
     "figure.figsize": (4.7, 2.9),
     "font.family": "sans-serif",
@@ -81,8 +83,17 @@ def style() -> Iterator[None]:
 
 
 def svg(figure: Figure) -> str:
-    """Return a figure as an SVG element that takes the colours of the page around it."""
+    """Return a figure as an SVG element that takes the colours of the page around it.
+
+    Equal for equal figures: the solver of layouts differs from call to call in the last bits of a
+    place, from which ids in the SVG are made, so places are rounded.
+    """
     with style():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for axes in figure.axes:
+            left, bottom, width, height = (round(v, 6) for v in axes.get_position().bounds)
+            axes.set_position((left, bottom, width, height))
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     text = out.getvalue()
@@ -130,10 +141,11 @@ def figure_of(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0, 0.03, 1, 0.97)))
+    below = _CAPTION_INCHES / size[1]
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(rect=(0, below, 1, 1 - below)))
     axes = figure.subplots(rows, 1, sharex=sharex, squeeze=False)[:, 0]
     caption = f"seed {data.scenario.seed}, replicate {data.replicate}"
-    figure.text(0.995, 0.005, caption, fontsize=5.5, ha="right", alpha=0.7)
+    figure.text(0.995, 0.005, caption, fontsize=5.5, ha="right", va="bottom", alpha=0.7)
     return figure, list(axes)
 
 

@@ -149,8 +149,8 @@ def differences(study: Study, metric: Metric) -> Figure | None:
         axes.axvline(0, color=FAINT, linewidth=0.8)
         axes.set_yticks(places, [_cut(study.words(row.point)) for row in rows], fontsize=6.5)
         axes.set_ylim(-0.7, len(rows) - 0.3)
-        axes.set_xlabel(_label(metric, unit, f"{_title(metric)}, less that of the first point"))
-        axes.set_title("Against the first point, paired")
+        axes.set_xlabel(_label(metric, unit, "difference to the first point, paired"))
+        axes.set_title(_title(metric))
         axes.xaxis.set_major_locator(_few_ticks())
     return figure
 

@@ -238,6 +238,7 @@ def test_relieving_the_bottleneck_moves_the_knee(found: Capacity) -> None:
     held, before = found.relieved.bracket.held, found.bracket.held
     assert held is not None
     assert before is not None
+    # Twice the servers carry twice the load, each end known to a fifth.
     assert 1.6 <= held / before <= 2.6
 
 

@@ -89,7 +89,8 @@ def svg(figure: Figure) -> str:
     place, from which ids in the SVG are made, so places are rounded.
     """
     with style():
-        figure.draw_without_rendering()
+        # Laid out as it is written: widths of text depend on the writer.
+        figure.savefig(io.StringIO(), format="svg")
         figure.set_layout_engine("none")
         for axes in figure.axes:
             left, bottom, width, height = (round(v, 6) for v in axes.get_position().bounds)

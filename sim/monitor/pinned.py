@@ -7,6 +7,7 @@ honest validator judges certificates by. Must not know how weights and levels ar
 from __future__ import annotations
 
 from sim.monitor.base import NOBODY, Monitor
+from sim.monitor.safety import Agreement
 from sim.protocol.types import EpochParameters, WeightTable
 
 _PPM = 1_000_000
@@ -43,13 +44,15 @@ class QuorumOverlap(Monitor):
 
     All heights of an epoch are decided by what the epoch pins: its tail can commit nothing but its
     root. So what counts is each pair of (weights, quorum) that some honest validator judges
-    certificates of one epoch by, the pair of one with itself included.
+    certificates of one epoch by, the pair of one with itself included. Different roots are
+    conflicting commits: once `agreement` has said so, they are its matter.
     """
 
     name = "quorum_overlap"
 
-    def __init__(self) -> None:
+    def __init__(self, agreement: Agreement) -> None:
         super().__init__()
+        self._agreement = agreement
         self._of: dict[int, list[tuple[EpochParameters, WeightTable, int]]] = {}
 
     def judges_by(self, node: int, now_ns: int, parameters: EpochParameters) -> None:
@@ -65,6 +68,8 @@ class QuorumOverlap(Monitor):
         if len(self._of) > _EPOCHS_KEPT:
             del self._of[next(iter(self._of))]
         for seen, weights, since_ns in known:
+            if seen.root != parameters.root and self._agreement.violation is not None:
+                continue
             other = _as_seen(seen, weights)
             if not overlap_exceeds_third(parameters, other):
                 moved, whole = drift(parameters.weights, weights)

@@ -65,7 +65,7 @@ class Watch:
         self._no_lost_message = NoLostMessage()
         self._no_lost_registration = NoLostRegistration()
         self._supply = SupplyConservation()
-        self._overlap = QuorumOverlap()
+        self._overlap = QuorumOverlap(agreement)
         self._cap = WeightCap(cap_ppm)
         self._fork_choice = ForkChoice()
         self._noticed = ConflictNoticed(agreement)

@@ -72,7 +72,7 @@ class Book:
             self.refs.extend(block.payload)
             before(block, now_ns)
 
-        made.observer._first_commit = commit
+        made.observer.first_commit = commit
 
 
 TROUBLES: dict[str, dict[str, Any]] = {

@@ -45,6 +45,9 @@ INTERPRETED_ONLY = (
     "tests/engine/test_engine_memory.py",
     "tests/engine/test_engine_fields.py::test_every_parameter_of_the_protocol_is_read",
     "tests/monitor/test_monitors.py::test_memory_is_bounded",
+    "tests/monitor/test_consequences.py",
+    "tests/engine/test_engine_baselines.py::test_memory_does_not_grow_with_the_chain",
+    "tests/paper/test_hotstuff_clique.py::test_a_decision_takes_what_the_formula_says",
 )
 
 

@@ -21,6 +21,7 @@ from sim.engine.disturbances import (
     version_of,
 )
 from sim.engine.driver import Driver
+from sim.engine.faults import attack_row
 from sim.engine.genesis import Census
 from sim.engine.rollouts import Release
 from sim.monitor.watch import Watch
@@ -171,11 +172,10 @@ def attach(
                 driver.env.at(engagement.end_ns, watch.healed, engagement.end_ns, URGENT)
             # When a version comes and goes, its rollout says.
             for event, when_ns in rows if engagement.version is None else ():
-                recorder.append_row(
-                    "faults",
+                attack_row(
+                    recorder,
                     time_ns=when_ns,
-                    source="adversary",
-                    index=engagement.place,
+                    place=engagement.place,
                     kind=engagement.attack.kind,
                     event=event,
                     node=node,

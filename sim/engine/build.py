@@ -134,7 +134,7 @@ def build(scenario: Scenario, replicate: int, sink: Sink, store: Store = None) -
         honest=setting.honest,
         regions=tuple(regions),
         signature_bytes=SIGNATURE_BYTES,
-        first_commit=payload.commit if alerts is None else _both(payload.commit, alerts.committed),
+        first_commits=[payload.commit, *([] if alerts is None else [alerts.committed])],
     )
     watch, meter = _watch(setting, observer), Meter(recorder, setting.tables.regions)
     links, signer = Links(rules, regions), _signer(scenario, len(nodes))

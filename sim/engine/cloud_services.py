@@ -57,6 +57,8 @@ class CloudServices:
     def audited(self, keeper: int, columns: Mapping[str, Any]) -> None:
         """Take over the audit log's new records, which its keeper ships."""
         region = self._regions[keeper]
+        if not self._trails.follow(region):
+            return
         rows = zip(columns["time_ns"], columns["action"], columns["acts"], strict=True)
         for time_ns, action, acts in rows:
             self._trails.note(region, time_ns, "audit", action, acts)

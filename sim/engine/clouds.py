@@ -14,7 +14,6 @@ from sim.engine.observer import Observer
 from sim.engine.replication import Marks, Pair, Replication, depot, piece_bytes
 from sim.engine.standby import Standby
 from sim.engine.transport import Transport
-from sim.protocol.types import Block
 from sim.record.recorder import Sink
 from sim.scenario.clouds import Clouds, ValidatorTraffic
 from sim.scenario.model import Scenario
@@ -138,8 +137,7 @@ def open_standby(
         env=env,
         nodes=timetable.nodes,
         pairs=pairs,
-        tables=transport.tables,
-        links=transport.links,
+        transport=transport,
         chance=chance,
         rates=tuple((each.at_ns, each.rate_bits_per_s) for each in recovery.records),
         stream_bits_per_s=recovery.stream_bits_per_s,
@@ -160,13 +158,7 @@ def open_standby(
         sink=sink,
     )
     timetable.told = standby.told
-    others = observer.first_commit
-
-    def first_commit(block: Block, now_ns: int) -> None:
-        others(block, now_ns)
-        standby.wrote(block, now_ns)
-
-    observer.first_commit = first_commit
+    observer.first_commits.append(standby.wrote)
     replication.start()
     standby.start()
     return standby

@@ -84,6 +84,22 @@ def fault_rows(recorder: Sink, env: Loop) -> Callable[[int, Fault, str], None]:
     return record
 
 
+def attack_row(
+    recorder: Sink, *, time_ns: int, place: int, kind: str, event: str, node: int, target: str
+) -> None:
+    """Put on the record that an attack (its `place` among the adversaries) begins or ends."""
+    recorder.append_row(
+        "faults",
+        time_ns=time_ns,
+        source="adversary",
+        index=place,
+        kind=kind,
+        event=event,
+        node=node,
+        target=target,
+    )
+
+
 class Timetable:
     """The faults of a run, as events of its loop; the `Target` that they act on."""
 

@@ -7,7 +7,7 @@ Must not judge: that is the monitors' part.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +59,8 @@ class Observer:
     """Write the tables of the validators. `observe` has the driver's signature.
 
     `books` writes what the ledger makes of it. `honest`: bitmap of validators that no adversary
-    owns. `first_commit(block, now_ns)` is called once a block, at its first commit by an honest
-    validator, in chain order.
+    owns. Each of `first_commits` is told once a block, (block, now_ns), at its first commit by an
+    honest validator, in chain order; more may be appended.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Observer:
         honest: int,
         regions: tuple[str, ...],
         signature_bytes: int,
-        first_commit: Callable[[Block, int], None],
+        first_commits: Sequence[Callable[[Block, int], None]],
     ) -> None:
         self._row = recorder.append_row
         self._recorder = recorder
@@ -80,8 +80,8 @@ class Observer:
         self._honest = honest
         self._regions = regions
         self._signature_bytes = signature_bytes
-        self.first_commit = first_commit
-        """Called once a block: see the class."""
+        self.first_commits = [*first_commits]
+        """Told once a block: see the class."""
         self._fates: dict[BlockId, _Fate] = {}
         self._highest = 0
         self._epochs: dict[int, EpochParameters] = {}
@@ -257,7 +257,8 @@ class Observer:
         self.transactions_committed += sum(ref.tx_count for ref in block.payload)
         region = self._regions[block.proposer]
         self._recorder.latency("block", region, region, now_ns, now_ns - fate.proposed_ns)
-        self.first_commit(block, now_ns)
+        for told in self.first_commits:
+            told(block, now_ns)
         self._books.block(block, now_ns)
 
     def _settle(self) -> None:

@@ -14,6 +14,7 @@ from simpy.events import URGENT
 from sim.engine.attacks import trigger_of
 from sim.engine.disturbances import FOREVER, attack_key
 from sim.engine.driver import Driver
+from sim.engine.faults import attack_row
 from sim.engine.genesis import Census
 from sim.engine.plane_faults import PlaneFaults
 from sim.engine.plane_parameters import registration_bytes
@@ -197,11 +198,10 @@ class Besiegers:
 
     def _record(self, place: int, event: str) -> None:
         siege = self._sieges[place]
-        self._recorder.append_row(
-            "faults",
+        attack_row(
+            self._recorder,
             time_ns=self._env.now,
-            source="adversary",
-            index=siege.place,
+            place=siege.place,
             kind=siege.attack.kind,
             event=event,
             node=-1,

@@ -20,6 +20,7 @@ from simpy.events import URGENT
 
 from sim.engine.loop import LAST, Loop
 from sim.engine.node import Node
+from sim.engine.transport import Transport
 from sim.protocol.chain import Chain
 from sim.protocol.effects import PersistentState
 from sim.protocol.messages import BlocksResponse, wire_size_bytes
@@ -28,9 +29,8 @@ from sim.record.recorder import Sink
 from sim.world.chance import Chance, begin, proceed
 from sim.world.cloud.replication import Record, Stream
 from sim.world.crypto.suites import SIGNATURE_BYTES
-from sim.world.network.links import CORRUPT, DELAY, DROP, Links
+from sim.world.network.links import added_ns, stopped
 from sim.world.network.stations import NS, Lane, Link, serialisation_ns
-from sim.world.network.tables import PPB, NetworkTables
 
 if TYPE_CHECKING:
     from sim.engine.world import Chained
@@ -39,8 +39,6 @@ SECOND_NS = NS
 RETRY_NS = NS
 """When a cut link is tried again (assumption: about the retransmission timeout of TCP)."""
 _PIECES_PER_S = 10
-_PACKET_BYTES = 1460
-_BITS = 30
 
 
 class Marks(NamedTuple):
@@ -90,8 +88,7 @@ class Replication:
         env: Loop,
         nodes: list[Node],
         pairs: Sequence[Pair],
-        tables: NetworkTables,
-        links: Links,
+        transport: Transport,
         chance: Chance,
         rates: Sequence[tuple[int, int]],
         stream_bits_per_s: int,
@@ -101,8 +98,9 @@ class Replication:
         self._env = env
         self._nodes = nodes
         self.pairs = {pair.region: pair for pair in pairs}
-        self._tables = tables
-        self._links = links
+        self._transport = transport
+        self._tables = transport.tables
+        self._links = transport.links
         self._key = chance.key("clouds/replication")
         self._rates = rates
         self.bits_per_s = stream_bits_per_s
@@ -216,13 +214,13 @@ class Replication:
         pair.draws += 1
         now, bits = self._env.now, proceed(begin(self._key, pair.number), pair.draws)
         verdict = self._links.judge(sender.id, pair.host, now, bits)
-        if verdict is not None and verdict.kind in (DROP, CORRUPT):
+        if stopped(verdict):
             self._env.at(now + RETRY_NS, self._again, pair)
             return
         leaves = now + serialisation_ns(size, self.bits_per_s)
         leaves = max(leaves, sender.uplink.send(now, size, pair.host))
-        extra = verdict.extra_ns if verdict is not None and verdict.kind == DELAY else 0
-        self._env.at(leaves, self._left, (pair, sender, sender.life, size, bits, extra))
+        due = (pair, sender, sender.life, size, bits, added_ns(verdict))
+        self._env.at(leaves, self._left, due)
 
     def _again(self, pair: Pair) -> None:
         pair.busy = False
@@ -235,10 +233,7 @@ class Replication:
         if sender.life == life and not pair.away:
             source, target = sender.region, self._tables.index(pair.site)
             delay = self._tables.delay_ns(source, target, bits)
-            lost = int(self._tables.loss_ppb[source, target]) * -(-size // _PACKET_BYTES)
-            if (bits & (1 << _BITS) - 1) * PPB < lost << _BITS:
-                # Repaired by one more round trip, as all packets under validators' messages.
-                delay *= 3
+            delay += self._transport.retransmission(source, target, size, delay, bits)
             arrives = self._env.now + delay + extra_ns + pair.depot.service_ns(size)
             pair.last_ns = arrives = max(arrives, pair.last_ns)
             last = pair.stream.left(size)

@@ -17,7 +17,7 @@ from sim.engine.adversary import Engagement
 from sim.engine.alerting import Board
 from sim.engine.disturbances import fault_key
 from sim.engine.driver import Driver
-from sim.engine.faults import Timetable
+from sim.engine.faults import Timetable, attack_row
 from sim.engine.genesis import Census
 from sim.engine.observer import Observer
 from sim.monitor.alerts import GRID_NS
@@ -52,10 +52,6 @@ class Release:
     back_ns: int = _NEVER
     broken: Mapping[str, int] = field(default_factory=dict)
     """How often the invariants that it is watched by had broken when it began."""
-
-    @property
-    def nodes(self) -> tuple[int, ...]:
-        return tuple(node for wave in self.course.waves for node in wave.nodes)
 
     def watched(self, now_ns: int) -> bool:
         """Say whether what is observed now may call it off."""
@@ -226,11 +222,10 @@ class Releases:
                     continue
                 if begins and not engaged.attack.corrupts:
                     self._driver.corrupted(node)
-                self._recorder.append_row(
-                    "faults",
+                attack_row(
+                    self._recorder,
                     time_ns=self._env.now,
-                    source="adversary",
-                    index=engaged.place,
+                    place=engaged.place,
                     kind=engaged.attack.kind,
                     event="begin" if begins else "end",
                     node=node,
@@ -272,7 +267,7 @@ class Releases:
             name=release.asked.name or "",
             strategy=release.asked.strategy.kind,
             outcome="aborted" if course.called_off else outcome,
-            validators=len(release.nodes),
+            validators=sum(len(wave.nodes) for wave in course.waves),
             reached=len(course.reached),
             reached_weight_ppm=reached * _WHOLE // sum(weights),
             began_ns=release.asked.at_ns,

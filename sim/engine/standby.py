@@ -39,7 +39,7 @@ from sim.world.crypto.suites import SIGNATURE_BYTES
 from sim.world.faults import Fault
 from sim.world.faults.occurrence import Lifetimes
 from sim.world.faults.places import Outage
-from sim.world.network.links import CORRUPT, DROP
+from sim.world.network.links import stopped
 from sim.world.network.regions import provider_of
 from sim.world.network.stations import serialisation_ns
 
@@ -128,10 +128,9 @@ class Standby:
 
     def _lost(self, place: Place, fault: Fault) -> bool:
         """Say whether all of a region is down now, or has just been cut off."""
-        members = place.pair.members
         if isinstance(fault, Outage) and fault.cut_off:
-            return all(node in fault.nodes for node in members)
-        return not self._runs(place) and any(node in fault.nodes for node in members)
+            return all(node in fault.nodes for node in place.pair.members)
+        return not self._runs(place) and self._concerns(place, fault)
 
     def _concerns(self, place: Place, fault: Fault) -> bool:
         return any(node in fault.nodes for node in place.pair.members)
@@ -203,7 +202,7 @@ class Standby:
                 continue
             ways = ((host, node), (node, host))
             verdicts = [self._links.judge(*way, now, _EVERYONE_NS) for way in ways]
-            if all(v is None or v.kind not in (DROP, CORRUPT) for v in verdicts):
+            if not any(map(stopped, verdicts)):
                 return True
         return False
 

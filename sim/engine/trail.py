@@ -16,6 +16,7 @@ from typing import NamedTuple
 from sim.record.recorder import Sink
 from sim.world.chance import Chance
 from sim.world.faults.occurrence import Lifetimes
+from sim.world.network.regions import provider_of
 
 NEVER = -1
 
@@ -145,6 +146,10 @@ class Trails:
             region: RegionTrail(region, delay, chance, recorder) for region, delay in delays.items()
         }
 
+    def follow(self, region: str) -> bool:
+        """Say whether a region's trail is followed."""
+        return region in self._of
+
     def note(self, region: str, time_ns: int, source: str, action: str, acts: int) -> None:
         """Record acts in a region; nothing where its trail is not followed."""
         trail = self._of.get(region)
@@ -154,7 +159,7 @@ class Trails:
     def turn(self, place: str, now_ns: int, *, lost: bool) -> None:
         """Lose a region, or all of a provider, or have it back."""
         for region, trail in self._of.items():
-            if place in (region, region.partition(":")[0]):
+            if place in (region, provider_of(region)):
                 (trail.lost if lost else trail.back)(now_ns)
 
     def close_second(self, now_ns: int) -> None:

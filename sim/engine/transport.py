@@ -312,7 +312,7 @@ class Transport:
         if self.tap is not None:
             self._follow(source, departed, event)
         if (bits & _LOSS_MASK) * 1_000_000_000 < copy.risk:
-            delay += self._retransmission(source, target, size, delay, bits)
+            delay += self.retransmission(source.region, target.region, size, delay, bits)
         if self._ruled:
             judged = self._judged(event, source, departed, delay, bits)
             if judged is None:
@@ -381,14 +381,15 @@ class Transport:
             self.tap.lost(event, self.agenda.now_ns, reason)
         self._meter.lost(reason, copy.message, event.pair, copy.size_bytes)
 
-    def _retransmission(self, source: Node, target: Node, size: int, delay: int, bits: int) -> int:
-        """Return the delay of repairing lost packets: the transport under us is reliable.
+    def retransmission(self, source: int, target: int, size: int, delay: int, bits: int) -> int:
+        """Return the delay of repairing packets lost between two regions: the transport under us is
+        reliable.
 
         Probability (n packets x loss) capped at 1, cost one more round trip: TCP and QUIC repair
         a loss by fast retransmission.
         """
         packets = -(-size // _PACKET_BYTES)
-        loss = self._loss[source.region][target.region] * packets
+        loss = self._loss[source][target] * packets
         lost = (bits & _LOSS_MASK) * 1_000_000_000 < loss << _LOSS_BITS
         return 2 * delay if lost else 0
 

@@ -1,11 +1,13 @@
 """The register of rules: each says which sections it needs and yields what it finds.
 
-Owns: running every rule whose sections are sound. Must not know: any rule.
+Owns: running every rule whose sections are sound, and what several rules say alike. Must not know:
+any rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import difflib
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 Finding: TypeAlias = tuple[tuple[str | int, ...], str]
@@ -28,6 +30,25 @@ def needs(*sections: str, maybe: tuple[str, ...] = ()) -> Callable[[Rule], Rule]
         return rule
 
     return register
+
+
+def expecting(expect: Any, metrics: Container[str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield (path, metric) of the expectations that are of one of `metrics`."""
+    for index, check in enumerate(expect):
+        metric = getattr(check, "metric", "")
+        if metric in metrics:
+            yield ("expect", index, "metric"), metric
+
+
+def hint(
+    name: str, known: Iterable[str], otherwise: str | None = None, *, cutoff: float = 0.5
+) -> str:
+    """Say what was meant, or `otherwise`; left out, all that is known."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return f"one of: {', '.join(names)}" if otherwise is None else otherwise
 
 
 def broken_rules(sections: Mapping[str, Any]) -> list[Finding]:

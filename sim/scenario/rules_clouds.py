@@ -5,7 +5,6 @@ Owns: what no single field of the clouds can say. Must not know: YAML, places in
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +17,7 @@ from sim.scenario.clouds import (
     ServiceKeys,
     ValidatorTraffic,
 )
-from sim.scenario.rulebook import Finding, needs
+from sim.scenario.rulebook import Finding, expecting, hint, needs
 from sim.scenario.rules_faults import unknown_figure
 from sim.world.cloud.deployment import PROVIDERS, default_blocks, holds, partition_of
 from sim.world.network.regions import zones_of
@@ -38,9 +37,8 @@ def refers_to_nobody(name: str, regions: dict[str, int]) -> str | None:
     names = [*regions, *dict.fromkeys(region.partition(":")[0] for region in regions)]
     if name in names:
         return None
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    hint = f"did you mean `{close[0]}`?" if close else f"validators are in {', '.join(regions)}"
-    return f"`{name}` refers to nobody: no validator is there; {hint}"
+    meant = hint(name, names, f"validators are in {', '.join(regions)}", cutoff=0.6)
+    return f"`{name}` refers to nobody: no validator is there; {meant}"
 
 
 @needs("clouds", "validators")
@@ -172,13 +170,10 @@ def _trails_have_records(
 
 @needs("clouds", "expect")
 def _trails_are_measured(clouds: Any, expect: Any) -> Iterator[Finding]:
-    for index, check in enumerate(expect):
-        metric = getattr(check, "metric", "")
-        if metric not in (*TRAIL_COUNTS, *TRAIL_DURATIONS):
-            continue
-        if clouds is None or not clouds.audit.delivery:
+    if clouds is None or not clouds.audit.delivery:
+        for path, metric in expecting(expect, TRAIL_COUNTS + TRAIL_DURATIONS):
             yield (
-                ("expect", index, "metric"),
+                path,
                 f"`{metric}` is of the clouds' trails, and none is followed: state "
                 "`clouds: {audit: {delivery: ...}}`, or leave it out",
             )

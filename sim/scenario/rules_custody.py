@@ -15,7 +15,7 @@ from sim.scenario.clouds import Clouds, ServiceKeys, entry_at
 from sim.scenario.exposure import named
 from sim.scenario.model import Validators, Weights
 from sim.scenario.quantities import DURATION
-from sim.scenario.rulebook import Finding, needs
+from sim.scenario.rulebook import Finding, expecting, needs
 from sim.scenario.rules_clouds import placed_regions, refers_to_nobody
 
 
@@ -97,11 +97,10 @@ def _services_are_measured(
         isinstance(entry_at(clouds.custody, region), ServiceKeys)
         for region in placed_regions(validators)
     )
-    for index, check in enumerate(expect):
-        metric = getattr(check, "metric", "")
-        if not held and metric in (*KEY_COUNTS, *KEY_DURATIONS):
+    if not held:
+        for path, metric in expecting(expect, KEY_COUNTS + KEY_DURATIONS):
             yield (
-                ("expect", index, "metric"),
+                path,
                 f"`{metric}` is of key services, and no validator's key lies in one: state "
                 "`clouds: {custody: {aws: {kind: service}}}`, or leave it out",
             )

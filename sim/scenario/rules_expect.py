@@ -23,24 +23,20 @@ from sim.scenario.checks import (
 )
 from sim.scenario.exposure import byzantine_ppm, safety_limit_ppm
 from sim.scenario.quantities import DURATION, SHARE
-from sim.scenario.rulebook import Finding, needs
+from sim.scenario.rulebook import Finding, expecting, needs
 
 
 @needs("expect", "compliance")
 def _compliance_is_there(expect: Any, compliance: Any) -> Iterator[Finding]:
-    for index, check in enumerate(expect if compliance is None else ()):
-        metric = getattr(check, "metric", "")
-        if metric in COMPLIANCE_COUNTS or metric in COMPLIANCE_DURATIONS:
-            path = ("expect", index, "metric")
+    if compliance is None:
+        for path, metric in expecting(expect, COMPLIANCE_COUNTS + COMPLIANCE_DURATIONS):
             yield path, f"`{metric}` needs a `compliance` section, and there is none"
 
 
 @needs("expect", "clouds")
 def _sites_are_there(expect: Any, clouds: Any) -> Iterator[Finding]:
-    for index, check in enumerate(expect if clouds is None or not clouds.recovery.sites else ()):
-        metric = getattr(check, "metric", "")
-        if metric in RECOVERY_COUNTS or metric in RECOVERY_DURATIONS:
-            path = ("expect", index, "metric")
+    if clouds is None or not clouds.recovery.sites:
+        for path, metric in expecting(expect, RECOVERY_COUNTS + RECOVERY_DURATIONS):
             yield path, f"`{metric}` needs `sites` in `clouds.recovery`, and there are none"
 
 

@@ -6,7 +6,6 @@ how faults are carried out.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
@@ -25,7 +24,7 @@ from sim.scenario.exposure import in_place, named, outage_places
 from sim.scenario.model import Validators, Weights
 from sim.scenario.occurrence import Known, lifetimes
 from sim.scenario.quantities import DURATION
-from sim.scenario.rulebook import Finding, needs
+from sim.scenario.rulebook import Finding, hint, needs
 from sim.scenario.selection import Ids, IdsEnd, InRegion, InZone, OfProvider, RegionEnd, ZoneEnd
 
 MOST_OCCURRENCES = 10_000
@@ -183,9 +182,9 @@ def _rates_are_bounded(
         path = ("faults", index)
         wrong = False
         for key in ("every", "lasting"):
-            for finding in unknown_figure((*path, key), getattr(fault, key, None)):
-                yield finding
-                wrong = True
+            found = list(unknown_figure((*path, key), getattr(fault, key, None)))
+            yield from found
+            wrong = wrong or bool(found)
         if wrong or getattr(fault, "every", None) is None or fault.lasting is None:
             continue
         end_ns = duration if fault.until_ns is None else min(duration, fault.until_ns)
@@ -204,9 +203,7 @@ def unknown_figure(path: tuple[Any, ...], drawn: Any) -> Iterator[Finding]:
     from sim.world.faults.occurrence import figures
 
     if isinstance(drawn, Known) and drawn.figure not in figures():
-        close = difflib.get_close_matches(drawn.figure, figures(), n=1, cutoff=0.5)
-        hint = f"did you mean `{close[0]}`?" if close else f"one of: {', '.join(figures())}"
-        yield (*path, "figure"), f"`{drawn.figure}` is not known; {hint}"
+        yield (*path, "figure"), f"`{drawn.figure}` is not known; {hint(drawn.figure, figures())}"
 
 
 def mean_ns(drawn: Any) -> int:

@@ -6,7 +6,6 @@ Must not know: YAML, places in files, how anybody is moved.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
@@ -16,7 +15,7 @@ from sim.scenario.clouds import Recovery, ServiceKeys, entry_at
 from sim.scenario.exposure import genesis_weights
 from sim.scenario.model import EqualStake, ListedStake, Validators, ZipfStake
 from sim.scenario.quantities import DURATION, SHARE
-from sim.scenario.rulebook import Finding, needs
+from sim.scenario.rulebook import Finding, hint, needs
 from sim.world.network.regions import provider_of
 
 _WHERE = ("clouds", "recovery")
@@ -67,12 +66,11 @@ def _sites_are_elsewhere(clouds: Any, validators: Validators) -> Iterator[Findin
         where = (*_WHERE, "sites", region)
         strange = next((name for name in (region, site) if name not in regions), None)
         if strange is not None:
-            close = difflib.get_close_matches(strange, regions, n=1, cutoff=0.6)
-            hint = f"did you mean `{close[0]}`?" if close else f"they are in {', '.join(regions)}"
+            meant = hint(strange, regions, f"they are in {', '.join(regions)}", cutoff=0.6)
             yield (
                 where,
                 f"no validator is in `{strange}`, and sites use the links of the validators there: "
-                f"{hint}",
+                f"{meant}",
             )
         elif region == site:
             yield where, f"a copy in {region} itself is lost with it: name another region"

@@ -6,8 +6,7 @@ places in files, how rollouts are carried out.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sim.scenario.adversaries import Twins
@@ -17,7 +16,7 @@ from sim.scenario.breakdowns import AbortOn, Rollout, plan
 from sim.scenario.checks import ROLLOUT_METRICS
 from sim.scenario.model import Validators, Weights
 from sim.scenario.quantities import DURATION, SHARE
-from sim.scenario.rulebook import Finding, needs
+from sim.scenario.rulebook import Finding, expecting, hint, needs
 from sim.scenario.rules_faults import how_many
 from sim.scenario.selection import RunningVersion
 
@@ -90,13 +89,7 @@ def _alerts_fire(
         elif name in SHIPPED:
             yield (*path, rank), f"`{name}` cannot fire: it is off, see `alerts.changes`"
         else:
-            yield (*path, rank), f"no rule is called `{name}`; {_hint(name, rules)}"
-
-
-def _hint(name: str, names: Iterable[str]) -> str:
-    known = list(names)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean `{close[0]}`?" if close else f"one of: {', '.join(known)}"
+            yield (*path, rank), f"no rule is called `{name}`; {hint(name, rules)}"
 
 
 @needs("adversaries", "faults")
@@ -109,8 +102,8 @@ def _versions_come(adversaries: Any, faults: Any) -> Iterator[Finding]:
             continue
         path, fault = ("adversaries", index, "nodes", "rollout"), named.get(nodes.rollout)
         if fault is None:
-            hint = _hint(nodes.rollout, named) if named else "give one that `name`"
-            yield path, f"no rollout is called `{nodes.rollout}`; {hint}"
+            meant = hint(nodes.rollout, named) if named else "give one that `name`"
+            yield path, f"no rollout is called `{nodes.rollout}`; {meant}"
         elif fault.bad_version is not None and fault.bad_version.factor_micro is None:
             yield path, f"`{nodes.rollout}` does not come up, so nobody runs it: state its `factor`"
         elif isinstance(adversary, Twins) and adversary.cut:
@@ -122,8 +115,5 @@ def _versions_come(adversaries: Any, faults: Any) -> Iterator[Finding]:
 def _metrics_have_a_rollout(expect: Any, faults: Any) -> Iterator[Finding]:
     if any(True for _ in _rollouts(faults)):
         return
-    for index, check in enumerate(expect):
-        metric = getattr(check, "metric", "")
-        if metric in ROLLOUT_METRICS:
-            path = ("expect", index, "metric")
-            yield path, f"`{metric}` needs a rollout among the faults, and there is none"
+    for path, metric in expecting(expect, ROLLOUT_METRICS):
+        yield path, f"`{metric}` needs a rollout among the faults, and there is none"

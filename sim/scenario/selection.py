@@ -115,10 +115,10 @@ SELECTORS: dict[str, type[Any]] = {
     "zone": InZone,
     "provider": OfProvider,
 }
-Selection: TypeAlias = Annotated[
-    Ids | Random | ByStake | ByWeight | Heaviest | Lightest | InRegion | InZone | OfProvider,
-    ByKey(SELECTORS, "a selection of validators"),
-]
+_Named: TypeAlias = (
+    Ids | Random | ByStake | ByWeight | Heaviest | Lightest | InRegion | InZone | OfProvider
+)
+Selection: TypeAlias = Annotated[_Named, ByKey(SELECTORS, "a selection of validators")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,17 +132,7 @@ class RunningVersion:
 
 OWNED_SELECTORS: dict[str, type[Any]] = {**SELECTORS, "rollout": RunningVersion}
 Owned: TypeAlias = Annotated[
-    Ids
-    | Random
-    | ByStake
-    | ByWeight
-    | Heaviest
-    | Lightest
-    | InRegion
-    | InZone
-    | OfProvider
-    | RunningVersion,
-    ByKey(OWNED_SELECTORS, "a selection of validators"),
+    _Named | RunningVersion, ByKey(OWNED_SELECTORS, "a selection of validators")
 ]
 """Whom an adversary may own."""
 

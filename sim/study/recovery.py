@@ -213,14 +213,12 @@ def standing(scenario: Scenario) -> tuple[str, ...]:
 def _back_ns(world: World, at_ns: int, until_ns: int) -> int:
     """Return the time from `at_ns` to the first commit of a later block; -1: none in time."""
     observer, waited = world.observer, list[int]()
-    others = observer.first_commit
 
     def first_commit(block: Block, now_ns: int) -> None:
-        others(block, now_ns)
         if observer.proposed_ns(block.id) > at_ns:
             waited.append(now_ns - at_ns)
 
-    observer.first_commit = first_commit
+    observer.first_commits.append(first_commit)
     world.start()
     now_ns = at_ns
     while now_ns < until_ns and not waited:

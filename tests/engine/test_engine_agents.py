@@ -65,14 +65,11 @@ class Book:
 
     def __init__(self, made: World) -> None:
         self.refs: list[PayloadRef] = []
-        payload = made.driver.payload
-        before = payload.commit
 
         def commit(block: Block, now_ns: int) -> None:
             self.refs.extend(block.payload)
-            before(block, now_ns)
 
-        made.observer.first_commit = commit
+        made.observer.first_commits.append(commit)
 
 
 TROUBLES: dict[str, dict[str, Any]] = {

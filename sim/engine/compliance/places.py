@@ -13,7 +13,7 @@ from sim.engine.loop import Loop
 from sim.engine.node import Node
 from sim.scenario.compliance import Transit
 from sim.world.chance import Chance, mix
-from sim.world.network.links import CORRUPT, DELAY, DROP, Links
+from sim.world.network.links import Links, added_ns, stopped
 from sim.world.network.tables import NetworkTables
 
 _KIB = 1024
@@ -68,14 +68,13 @@ class Places:
             return left - now
         bits, more = mix(self._key, self._sent), mix(self._key, self._sent, 1)
         verdict = self._links.judge(source.id, target.id, now, bits)
-        if verdict is not None and verdict.kind in (DROP, CORRUPT):
+        if stopped(verdict):
             return None
         if self._tables.lost(source.region, target.region, more):
             return None
         opened = target.cpu.serve(now, work) - now
-        extra = verdict.extra_ns if verdict is not None and verdict.kind == DELAY else 0
         delay = self._tables.delay_ns(source.region, target.region, bits)
-        return left - now + delay + extra + opened
+        return left - now + delay + added_ns(verdict) + opened
 
     def work_ns(self, size_bytes: int, *, fresh: bool) -> int:
         """Return what sealing or opening a message costs one end."""

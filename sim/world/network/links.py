@@ -167,6 +167,16 @@ class Verdict(NamedTuple):
     rule: int
 
 
+def stopped(verdict: Verdict | None) -> bool:
+    """Say whether a message does not get through, or not as it was."""
+    return verdict is not None and verdict.kind in (DROP, CORRUPT)
+
+
+def added_ns(verdict: Verdict | None) -> int:
+    """Return how much later than without rules a message comes."""
+    return verdict.extra_ns if verdict is not None and verdict.kind == DELAY else 0
+
+
 class Links:
     """Rules compiled for a set of nodes.
 

@@ -113,6 +113,9 @@ NOTE_SHIFT, TIME_SHIFT = 32, 36
 NOTES = (1 << (TIME_SHIFT - NOTE_SHIFT)) - 1
 AHEAD = 48
 """How many turns of a loop ahead memory is asked for the row of `keys`."""
+BLOCK = 256
+"""How many draws are made at a time, before anything depends on them: the processor then makes
+several at once."""
 AHEAD_TOO = 24
 """How many turns ahead it is asked for what that row points to."""
 
@@ -150,8 +153,8 @@ def records(array: NDArray[Any]) -> NDArray[Any]:
     return array.view(np.recarray) if _settings.DISABLE_JIT else array
 
 
-def line_dtype(*fields: tuple[str, type[np.generic]], itemsize: int = LINE_BYTES) -> np.dtype[Any]:
-    """Return the record of `fields`, padded to a cache line or a part of it that is a power of two.
+def line_dtype(*fields: tuple[str, Any], itemsize: int = LINE_BYTES) -> np.dtype[Any]:
+    """Return the record of `fields`, padded to cache lines or a part of one that is a power of two.
 
     Raises ValueError if longer.
     """
@@ -194,7 +197,8 @@ class Order(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows in use and free. `free[: left[0]]` is the stack of free slots."""
+    """Rows in use and free. `free[: left[0]]` is the stack of slots that were given back; rows from
+    `left[1]` on were never used, so that nothing has touched their memory."""
 
     row: Any
     free: NDArray[np.int32]
@@ -245,6 +249,10 @@ def copy_entry(row: Any, source: int, target: int) -> None:
 def take_free(table: Any) -> int:
     """Take a free slot; the caller has made room."""
     left = table.left[0] - 1
+    if left < 0:
+        fresh = table.left[1]
+        table.left[1] = fresh + 1
+        return int(fresh)
     table.left[0] = left
     return int(table.free[left])
 
@@ -275,16 +283,23 @@ def order_keys(keys: Any, low: int, high: int, row: Any) -> None:
     """
     moves = 16 * (high - low)
     for i in range(low + 1, high):
-        key = keys[i]
-        j = i - 1
-        while j >= low and precedes(row, key, keys[j]):
-            keys[j + 1] = keys[j]
-            j -= 1
-        keys[j + 1] = key
-        moves -= i - j
-        if moves < 0:
-            heap_order(keys, low, high, row)
-            return
+        if keys[i] >> TIME_SHIFT <= keys[i - 1] >> TIME_SHIFT:
+            moves -= sink(keys, low, i, row)
+            if moves < 0:
+                heap_order(keys, low, high, row)
+                return
+
+
+@passed
+def sink(keys: Any, low: int, i: int, row: Any) -> int:
+    """Insert key `i` into those before it, which are in order from `low` on; return the steps."""
+    key = keys[i]
+    j = i - 1
+    while j >= low and precedes(row, key, keys[j]):
+        keys[j + 1] = keys[j]
+        j -= 1
+    keys[j + 1] = key
+    return i - j
 
 
 @passed
@@ -356,10 +371,46 @@ def take_by_station(
             copy_entry(due, i, kept)
             kept += 1
     lines.size[line] = kept
-    low = 0
-    for cell in range(cells):
-        high = places[cell]
-        if high - low > 1:
-            order_keys(keys, low, high, row)
-        low = high
+    for station in range(stations):
+        order_by_time(keys, order.first[station], order.first[station + 1], row)
+    order_equals(keys, order.first, stations, row, places)
     return count
+
+
+@inlined
+def order_by_time(keys: Any, low: int, high: int, row: Any) -> None:
+    """Sort keys [low, high), nearly in order, by time; what is due at the same time stays mixed."""
+    moves = 16 * (high - low)
+    for i in range(low + 1, high):
+        key = keys[i]
+        if key >> TIME_SHIFT < keys[i - 1] >> TIME_SHIFT:
+            j = i - 1
+            while j >= low and key >> TIME_SHIFT < keys[j] >> TIME_SHIFT:
+                keys[j + 1] = keys[j]
+                j -= 1
+            keys[j + 1] = key
+            moves -= i - j
+            if moves < 0:
+                heap_order(keys, low, high, row)
+                return
+
+
+@inlined
+def order_equals(keys: Any, first: Any, stations: int, row: Any, room: Any) -> None:
+    """Put a station's keys of the same time, which are neighbours, into service order. Only here do
+    rows count, so that memory is asked for all of them first."""
+    equals = 0
+    for station in range(stations):
+        for i in range(first[station] + 1, first[station + 1]):
+            if keys[i] >> TIME_SHIFT == keys[i - 1] >> TIME_SHIFT:
+                prefetch(row, keys[i - 1] & SLOT)
+                prefetch(row, keys[i] & SLOT)
+                room[equals] = i
+                equals += 1
+    k = 0
+    while k < equals:
+        low = room[k] - 1
+        k += 1
+        while k < equals and room[k] == room[k - 1] + 1:
+            k += 1
+        order_keys(keys, low, room[k - 1] + 1, row)

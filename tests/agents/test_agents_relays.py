@@ -154,4 +154,4 @@ def test_relays_slow_down_with_their_node_and_refuse_what_is_too_much() -> None:
 def test_without_relays_nothing_is_kept_for_them() -> None:
     plain, relaying = made(None)._world, made(RELAY)._world
     assert plain.pairs.shape == (1, 6, 6)
-    assert relaying.lines.due.shape[0] == plain.lines.due.shape[0] + 7
+    assert relaying.lines.due.shape[0] == plain.lines.due.shape[0] + 6

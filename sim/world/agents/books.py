@@ -20,6 +20,7 @@ from sim.world.agents.state import (
     RETRIED_COLUMN,
     RETURNS,
     STORED_COLUMN,
+    Books,
     World,
 )
 from sim.world.agents.tables import (
@@ -34,6 +35,7 @@ from sim.world.agents.tables import (
     OFFERED,
     REGISTRY,
     RETRIED,
+    ROUTE_FOUND,
     SAMPLES,
     STATION,
     STORED,
@@ -49,6 +51,7 @@ _OUTCOME[DROPPED_COLUMN:] = DROPPED
 _REASON = np.full(COLUMNS, -1, dtype=np.int64)
 _REASON[RETRIED_COLUMN:DROPPED_COLUMN] = np.arange(DELIVERED)
 _REASON[DROPPED_COLUMN:] = np.arange(DELIVERED)
+_LOOKUP_SUMS = LOOKUPS.index("lookups")
 
 
 class Ledger:
@@ -60,6 +63,7 @@ class Ledger:
         self.lost_writes = np.zeros(len(world.down), dtype=np.int64)
         """Acknowledged writes lost by node, up to the last second that was closed."""
         self._totals = np.zeros((len(KINDS), COLUMNS), dtype=np.int64)
+        self._scratch = np.empty((0, len(LATENCY)), dtype=np.int64)
         self._rows: tuple[list[I64], ...] = tuple([] for _ in Drained._fields)
 
     def close_second(self, world: World, second: int) -> None:
@@ -74,7 +78,7 @@ class Ledger:
         outcome, reason = _OUTCOME[column], _REASON[column]
         traffic.append(_rows(second, kind, source, target, outcome, reason, both[:, 0], both[:, 1]))
         delivered = np.ascontiguousarray(books.traffic[:, :, :, DELIVERED_COLUMN, 0])
-        latency.append(_met(books.latency, delivered, second))
+        latency.append(self._met(books, 0, delivered, second))
         books.traffic[:] = 0
         for place, name in enumerate(STATIONS):
             state = getattr(world, name).state
@@ -86,11 +90,12 @@ class Ledger:
         count = int(books.tally[0])
         samples.append(books.samples[:count].copy())
         books.tally[0] = 0
+        _sum_lookups(books, int(world.constants[0]["query_bytes"]))
         asked = np.nonzero(books.lookups[..., 0])
         summed = np.ascontiguousarray(books.lookups[asked].T)
         lookups.append(_rows(second, *asked, *summed))
         books.lookups[:] = 0
-        answered.append(_met(books.answers, books.answered, second))
+        answered.append(self._met(books, 1, books.answered, second))
         books.answered[:] = 0
         self.lost_writes += books.registry[:, LOST_WRITE, 0]
         node, event = np.nonzero(books.registry[..., 0])
@@ -101,6 +106,19 @@ class Ledger:
         batches.append(_rows(second, *sent, *np.ascontiguousarray(books.batches[sent].T)))
         books.batches[:] = 0
         self.second = second + 1
+
+    def _met(self, books: Books, table: int, counts: I64, second: int) -> I64:
+        """Take the latencies of a second out of a table; `counts` by kind and pair of regions."""
+        room = min(int(counts.sum()), int(np.count_nonzero(counts)) * BUCKETS)
+        if len(self._scratch) < room:
+            self._scratch = np.empty((room * 3 // 2, len(LATENCY)), dtype=np.int64)
+        latency = (books.latency, books.answers)[table].reshape(*counts.shape, BUCKETS)
+        lowest, uncounted = int(books.lowest[table]), int(books.uncounted[table])
+        places = books.pending[table]
+        count = take_latencies(latency, counts, lowest, places, uncounted, self._scratch)
+        books.lowest[table], books.uncounted[table] = BUCKETS, 0
+        self._scratch[:count, 0] = second
+        return self._scratch[:count].copy()
 
     def drain(self) -> Drained:
         """Hand out the rows of closed seconds and forget them."""
@@ -115,12 +133,13 @@ class Ledger:
         dropped = sums[:, DROPPED_COLUMN:].sum(axis=1)
         stored = world.books.kept
         m = world.m
-        under_way = np.ones(len(m.free), dtype=np.bool_)
-        under_way[m.free[: int(m.left[0])]] = False
+        left, fresh = m.left.tolist()
+        under_way = np.ones(fresh, dtype=np.bool_)
+        under_way[m.free[:left]] = False
         lines = world.lines
         not_offered = lines.due[RETURNS, : int(lines.size[RETURNS])]["slot"]
         under_way[not_offered] = False
-        live = np.bincount(m.row["kind"][under_way], minlength=len(KINDS))
+        live = np.bincount(m.row["kind"][:fresh][under_way], minlength=len(KINDS))
         return Counters(
             _ints(offered),
             _ints(delivered),
@@ -135,13 +154,17 @@ class Ledger:
         return sum(part.nbytes for table in self._rows for part in table)
 
 
-def _met(latency: NDArray[np.int32], counts: I64, second: int) -> I64:
-    """Take the latencies of a second out of the books: `counts` by kind and pair of regions."""
-    room = min(int(counts.sum()), int(np.count_nonzero(counts)) * BUCKETS)
-    rows = np.empty((room, len(LATENCY)), dtype=np.int64)
-    count = take_latencies(latency, counts, rows)
-    rows[:count, 0] = second
-    return rows[:count].copy()
+def _sum_lookups(books: Books, query_bytes: int) -> None:
+    """Enter what was asked without a DHT: a hop, a round, a call and a message for each question,
+    but none where a gateway's own host answers."""
+    sums, sent = books.lookups[..., ROUTE_FOUND, :], books.asked[..., 0] - books.asked[..., 1]
+    sums[..., 0] += books.asked[..., 0]
+    for column in ("depth", "rounds", "rpcs", "messages"):
+        sums[..., LOOKUPS.index(column) - _LOOKUP_SUMS] += sent
+    sums[..., LOOKUPS.index("bytes") - _LOOKUP_SUMS] += sent * query_bytes
+    between = ~np.eye(sent.shape[1], dtype=np.bool_)
+    sums[..., LOOKUPS.index("crossings") - _LOOKUP_SUMS] += sent * between
+    books.asked[:] = 0
 
 
 def _rows(second: int, *columns: Any) -> I64:

@@ -48,11 +48,16 @@ from sim.world.agents.state import (
 from sim.world.agents.stations.kernels import Stations, idle_stations
 from sim.world.agents.tables import BUCKETS, LOOKUP_OUTCOMES, REGISTRY_EVENTS, SAMPLES
 from sim.world.chance import U64
-from sim.world.kernels import aligned_rows, records
+from sim.world.kernels import BLOCK, aligned_rows, records
 from sim.world.network.tables import NetworkTables
 from sim.world.registry import limits, placement
 
 _FIRST_ROWS = 1024
+_PENDING = 32
+"""Counts that are put off: so many lines of memory can be on their way at once."""
+_FIRST_MESSAGES = 1 << 20
+"""Rows of messages: to move them to a longer table costs as much as a second of a run, and rows
+that nobody uses take no memory."""
 
 
 def build_world(
@@ -85,27 +90,14 @@ def build_world(
         registry=_registry(p, network),
         people=people.row,
         contacts=people.contacts,
-        m=empty_table(MESSAGE_ROW, _FIRST_ROWS),
+        m=empty_table(MESSAGE_ROW, _FIRST_MESSAGES),
         q=empty_table(QUERY_ROW, _FIRST_ROWS),
         b=empty_table(BATCH_ROW, _FIRST_ROWS),
         cache=cache,
         cache_first=cache_first,
         links=_links(p, network),
         use=_use(nodes if p.metered else 0),
-        books=Books(
-            traffic=np.zeros((len(KINDS), regions, regions, COLUMNS, 2), dtype=np.int64),
-            latency=np.zeros((len(KINDS), regions, regions, BUCKETS), dtype=np.int32),
-            samples=np.zeros((0, len(SAMPLES)), dtype=np.int64),
-            tally=np.zeros(4, dtype=np.int64),
-            kept=np.zeros(len(KINDS), dtype=np.int64),
-            lookups=np.zeros(
-                (len(QUESTIONS), regions, regions, len(LOOKUP_OUTCOMES), LOOKUP_SUMS), np.int64
-            ),
-            answers=np.zeros((len(QUESTIONS), regions, regions, BUCKETS), dtype=np.int32),
-            answered=np.zeros((len(QUESTIONS), regions, regions), dtype=np.int64),
-            registry=np.zeros((nodes, len(REGISTRY_EVENTS), 2), dtype=np.int64),
-            batches=np.zeros((2, regions, regions, 3), dtype=np.int64),
-        ),
+        books=_books(nodes, regions),
         lines=line_block(RELAY_LINES if p.relay else LINES, _FIRST_ROWS),
         thinkers=line_block(1, thinkers),
         ingress=idle_stations(nodes, p.ingress.servers, p.ingress.queue),
@@ -122,6 +114,30 @@ def build_world(
         order=order,
         carried=carried,
         ends=np.zeros(_FIRST_ROWS + nodes, dtype=np.int64),
+        opened=np.zeros(_FIRST_ROWS + nodes, dtype=np.int64),
+        drawn=np.zeros((6, BLOCK), dtype=np.uint64),
+    )
+
+
+def _books(nodes: int, regions: int) -> Books:
+    return Books(
+        traffic=np.zeros((len(KINDS), regions, regions, COLUMNS, 2), dtype=np.int64),
+        latency=np.zeros(len(KINDS) * regions**2 * BUCKETS, dtype=np.int32),
+        samples=np.zeros((0, len(SAMPLES)), dtype=np.int64),
+        tally=np.zeros(4, dtype=np.int64),
+        kept=np.zeros(len(KINDS), dtype=np.int64),
+        joined=np.zeros(1, dtype=np.int64),
+        lookups=np.zeros(
+            (len(QUESTIONS), regions, regions, len(LOOKUP_OUTCOMES), LOOKUP_SUMS), np.int64
+        ),
+        asked=np.zeros((len(QUESTIONS), regions, regions, 2), dtype=np.int64),
+        answers=np.zeros(len(QUESTIONS) * regions**2 * BUCKETS, dtype=np.int32),
+        answered=np.zeros((len(QUESTIONS), regions, regions), dtype=np.int64),
+        pending=np.zeros((2, _PENDING), dtype=np.int64),
+        uncounted=np.zeros(2, dtype=np.int64),
+        lowest=np.full(2, BUCKETS, dtype=np.int64),
+        registry=np.zeros((nodes, len(REGISTRY_EVENTS), 2), dtype=np.int64),
+        batches=np.zeros((2, regions, regions, 3), dtype=np.int64),
     )
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sim.world.agents.draws import ACCESS_DELAY, ACCESS_LOSS_DRAW, SAMPLE, THINK
 from sim.world.agents.kinds import (
     ACCESS_LOSS,
@@ -21,12 +23,17 @@ from sim.world.agents.kinds import (
 from sim.world.agents.population import LEASED, ONLINE, UNSURE
 from sim.world.agents.state import (
     ADMISSION,
+    ATTEMPT,
+    DELAY,
     DELIVERED_COLUMN,
     DROPPED_COLUMN,
+    IDENT,
+    LOSS,
     LOST,
 )
 from sim.world.agents.tables import BUCKETS, SUB_BITS
 from sim.world.kernels import (
+    SLOT,
     below64,
     compiled,
     give_back,
@@ -35,6 +42,7 @@ from sim.world.kernels import (
     jittered64,
     mix64,
     passed,
+    prefetch,
     push,
     scaled64,
     take_free,
@@ -92,13 +100,38 @@ def bucket64(value: int) -> int:
 
 
 @inlined
+def count_latency(
+    books: Any, table: int, counts: Any, kind: int, source: int, target: int, bucket: int
+) -> None:
+    """Count a latency, in a while: each count is another cache line, which is asked for now."""
+    regions = books.traffic.shape[1]
+    pair = (np.int64(kind) * regions + np.int64(source)) * regions + np.int64(target)
+    place = pair * BUCKETS + bucket
+    prefetch(counts, place)
+    books.lowest[table] = min(books.lowest[table], bucket)
+    n = books.uncounted[table]
+    books.pending[table, n] = place
+    books.uncounted[table] = n + 1
+    if n + 1 == books.pending.shape[1]:
+        count_pending(books.pending[table], n + 1, counts)
+        books.uncounted[table] = 0
+
+
+@inlined
+def count_pending(places: Any, count: int, counts: Any) -> None:
+    """Make the first `count` of the counts that `count_latency` has put off."""
+    for i in range(count):
+        counts[places[i]] += 1
+
+
+@inlined
 def finish(w: Any, slot: int, t: int, outcome: int) -> None:
     """End a message: DELIVERED or dropped for a reason. Its row is free after this."""
     r, books = w.m.row[slot], w.books
     if outcome == DELIVERED:
         book(books.traffic, r, DELIVERED_COLUMN)
-        bucket = bucket64(t - r.created_ns)
-        books.latency[r.kind, r.source_region, r.target_region, bucket] += 1
+        took = bucket64(t - r.created_ns)
+        count_latency(books, 0, books.latency, r.kind, r.source_region, r.target_region, took)
     else:
         book(books.traffic, r, DROPPED_COLUMN + outcome)
     ppm = w.constants[0].sample_ppm
@@ -159,6 +192,13 @@ def new_message(
 def send(w: Any, slot: int, t: int) -> None:
     """Start an attempt: over the access link to the gateway of this attempt."""
     r = w.m.row[slot]
+    send_at(w, slot, t, mix64(w.draw[ACCESS_DELAY], r.ident, r.attempt))
+
+
+@inlined
+def send_at(w: Any, slot: int, t: int, drawn: Any) -> None:
+    """Do as `send` does, with the draw of the delay made before."""
+    r = w.m.row[slot]
     agent = w.contacts[r.source]
     gateway = agent.secondary if r.attempt & 1 else agent.home
     r.sent_ns = t
@@ -168,8 +208,7 @@ def send(w: Any, slot: int, t: int) -> None:
         if below64(bits, access.loss_ppb):
             lose(w.m, w.lines, slot, t, ACCESS_LOSS)
             return
-    bits = mix64(w.draw[ACCESS_DELAY], r.ident, r.attempt)
-    delay = jittered64(access.median_ns, access.spread_ns, w.links.shape, bits)
+    delay = jittered64(access.median_ns, access.spread_ns, w.links.shape, drawn)
     if (agent.marks & LEASED) != 0 and t + delay <= w.horizon_ns[0]:
         r.entitled = 1
     else:
@@ -183,15 +222,35 @@ def lost_on_link(links: Any, a: int, b: int, key: Any, ident: int, attempt: int)
 
     `key`, `ident`, `attempt`: of the draw, which is made only where something may be lost.
     """
+    return verdict(links, a, b, mix64(key, ident, attempt))
+
+
+@inlined
+def verdict(links: Any, a: int, b: int, bits: Any) -> int:
+    """Give a link's verdict on a transmission, with its draw made before."""
     if links.special[a, b]:
         loss = links.loss_ppb[a, b]
     else:
         loss = links.region_loss_ppb[links.region[a], links.region[b]]
-    if loss == 0:
-        return 0
     if loss > PPB:
         return 2
-    return 1 if below64(mix64(key, ident, attempt), loss) else 0
+    return 1 if below64(bits, loss) else 0
+
+
+@inlined
+def draw_ways(drawn: Any, row: Any, keys: Any, low: int, count: int, loss: Any, delay: Any) -> None:
+    """Draw LOSS and DELAY of the ways that `keys` [low, low + count) go next, a block at most.
+
+    Loop by loop, so that nothing waits for a draw, and the processor makes several at a time.
+    """
+    for j in range(count):
+        r = row[keys[low + j] & SLOT]
+        drawn[IDENT, j] = np.uint64(r.ident)
+        drawn[ATTEMPT, j] = np.uint64(r.attempt)
+    for j in range(count):
+        drawn[LOSS, j] = mix64(loss, drawn[IDENT, j], drawn[ATTEMPT, j])
+    for j in range(count):
+        drawn[DELAY, j] = mix64(delay, drawn[IDENT, j], drawn[ATTEMPT, j])
 
 
 @inlined
@@ -203,32 +262,42 @@ def link_delay(links: Any, a: int, b: int, bits: Any) -> int:
 
 
 @compiled
-def take_latencies(latency: Any, delivered: Any, rows: Any) -> int:
+def take_latencies(
+    latency: Any, delivered: Any, lowest: int, places: Any, uncounted: int, rows: Any
+) -> int:
     """Move counts to `rows` as (.., kind, source, target, bucket, count); return how many.
 
-    `delivered`: messages by (kind, source, target), whose buckets add up to it.
-    `rows` has room for all of them.
+    `delivered`: messages by (kind, source, target), whose buckets add up to it; none is below
+    `lowest`. `places`: those of the first `uncounted` are still to be counted. `rows` has room for
+    all of them. Most octaves are empty and passed over as a whole.
     """
+    count_pending(places, uncounted, latency.reshape(latency.size))
     count = 0
     kinds, regions, _, buckets = latency.shape
     for kind in range(kinds):
         for source in range(regions):
             for target in range(regions):
                 left = delivered[kind, source, target]
-                bucket = 0
-                while left > 0 and bucket < buckets:
-                    here = latency[kind, source, target, bucket]
-                    if here > 0:
-                        row = rows[count]
-                        row[1] = kind
-                        row[2] = source
-                        row[3] = target
-                        row[4] = bucket
-                        row[5] = here
-                        count += 1
-                        left -= here
-                        latency[kind, source, target, bucket] = 0
-                    bucket += 1
+                first = lowest >> SUB_BITS << SUB_BITS
+                while left > 0 and first < buckets:
+                    octave = latency[kind, source, target, first : first + (1 << SUB_BITS)]
+                    anything = 0
+                    for here in octave:
+                        anything |= here
+                    if anything:
+                        for i in range(len(octave)):
+                            here = octave[i]
+                            if here > 0:
+                                row = rows[count]
+                                row[1] = kind
+                                row[2] = source
+                                row[3] = target
+                                row[4] = first + i
+                                row[5] = here
+                                count += 1
+                                left -= here
+                                octave[i] = 0
+                    first += 1 << SUB_BITS
     return count
 
 

@@ -35,9 +35,9 @@ from sim.world.agents.parameters import ClosedLoop, Malice, PlaneParameters
 from sim.world.agents.payload.book import PayloadBook
 from sim.world.agents.population import Population, affine, bytes_per_agent, draw_population
 from sim.world.agents.replicas.hosts import Hosts
-from sim.world.agents.replicas.kernels import publish_pass, send_missed
-from sim.world.agents.stages.kernels import enter, solve
-from sim.world.agents.state import WRITES, bytes_of, fitted, line_block
+from sim.world.agents.replicas.kernels import send_missed
+from sim.world.agents.stages.kernels import AFTER, BEFORE, solve
+from sim.world.agents.state import bytes_of, fitted, line_block
 from sim.world.agents.tables import LOST_WRITE, Counters, Drained
 from sim.world.agents.workload import Cell, Workload, no_arrivals
 from sim.world.chance import I64, U64, Chance, mix_array
@@ -46,7 +46,7 @@ from sim.world.network.tables import NetworkTables
 if TYPE_CHECKING:
     from sim.world.agents.dht.directory import DhtDirectory
 
-_HORIZON_S = 32
+_HORIZON_S = 16
 """Seconds between two looks at all agents for what changes soon: a look reads every row."""
 
 
@@ -109,14 +109,17 @@ class AgentPlane:
         self._look_ahead(t0)
         self._fit(self._cell, t1)
         world = self._world
-        enter(world, self._cell, t0, t1)
+        parts = BEFORE | AFTER
+        batches = (self._payload.open, self._payload.closed)
         if self._dht is not None:
+            solve(world, self._cell, *batches, t0, t1, BEFORE)
             self._dht.look_up(world)
-        solve(world, t0, t1)
-        self._payload.collect(world, t1)
+            parts = AFTER
+        closed = solve(world, self._cell, *batches, t0, t1, parts)
+        self._payload.collect(world, closed, t1)
         self._now_ns = t1
         if t1 % GRID_NS == 0:
-            self._publish()
+            self._look_around()
 
     def _look_ahead(self, t0: int) -> None:
         """Look who toggles, and whose lease runs out, before the next look."""
@@ -142,12 +145,11 @@ class AgentPlane:
         fresh = len(cell.time_ns) + int(world.thinkers.size[0]) + len(toggling)
         released = int(world.people["stored"][toggling].sum()) if len(toggling) else 0
         self._world = fitted(world, fresh, self._payload.awaiting, released)
+        self._payload.make_room(len(self._world.ends))
 
-    def _publish(self) -> None:
-        """Put in force what the registry has written up to this grid boundary; look who is down."""
+    def _look_around(self) -> None:
+        """Look who is down at this grid boundary, after what the registry wrote is in force."""
         world = self._world
-        if int(world.lines.size[WRITES]):
-            publish_pass(world, self._now_ns)
         self._hosts.look(world, self._now_ns)
         if self._dht is not None:
             self._dht.look(world, self._now_ns)

@@ -19,7 +19,16 @@ from sim.world.agents.kinds import DELIVERED
 from sim.world.agents.stations.kernels import Stations
 from sim.world.agents.tables import LOOKUPS
 from sim.world.chance import I64, U64
-from sim.world.kernels import DUE, Lines, Order, Table, aligned_rows, line_dtype, records
+from sim.world.kernels import (
+    DUE,
+    LINE_BYTES,
+    Lines,
+    Order,
+    Table,
+    aligned_rows,
+    line_dtype,
+    records,
+)
 
 I32 = NDArray[np.int32]
 U8 = NDArray[np.uint8]
@@ -45,20 +54,20 @@ COLUMNS = DROPPED_COLUMN + DELIVERED
 ) = range(11)
 # Queries: on the way, service ends, will be noticed to have failed, lost in a crash.
 ASKING, SHARDED, FAILING, UNASKED = range(11, 15)
-# Batches: open (until their age closes them), closed, service ends, on the wire, .., crashed.
-OPEN, UPLINK, UPLINKED, WIRE, DOWNLINKED, UNLINKED = range(15, 21)
+# Batches: open (until their age closes them), service ends, on the wire, .., crashed.
+OPEN, UPLINKED, WIRE, DOWNLINKED, UNLINKED = range(15, 20)
 # Queries again: what the registry wrote and is not yet in force; what waits for a quorum.
-WRITES, CONFIRMING = range(21, 23)
+WRITES, CONFIRMING = range(20, 22)
 # Registrations that ask to be let in, in the slice.
-LIMITING = 23
+LIMITING = 22
 # Questions that the DHT is to take to their host, in the slice.
-ROUTING = 24
-LINES = 25
+ROUTING = 23
+LINES = 24
 # Where entry gateways pass messages on: batches of the second leg, OPEN to DOWNLINKED again, then
 # messages that come to a relay's workers, and those whose service ends.
 LEG = LINES - OPEN
-RELAYING, RELAYED = range(LINES + 5, LINES + 7)
-RELAY_LINES = LINES + 7
+RELAYING, RELAYED = range(LINES + 4, LINES + 6)
+RELAY_LINES = LINES + 6
 
 MESSAGE_ROW = line_dtype(
     ("ident", np.int64),
@@ -134,6 +143,7 @@ before it was acknowledged, and what the version before said. `moving_until_ns`:
 begun before; NEVER while one is under way."""
 EVERYONE = (1 << 16) - 1
 
+MEMBERS = 17
 BATCH_ROW = line_dtype(
     ("ident", np.int64),
     ("arrival_ns", np.int64),
@@ -141,17 +151,21 @@ BATCH_ROW = line_dtype(
     ("work_ns", np.int64),
     ("size_bytes", np.int64),
     ("following", np.int32),
-    ("members", np.int32),
+    ("others", np.int32),
     ("count", np.int32),
     ("gateway", np.uint16),
     ("host", np.uint16),
     ("attempt", np.uint8),
     ("reason", np.uint8),
-    ("open", np.uint8),
     ("leg", np.uint8),
+    ("members", (np.int32, (MEMBERS,))),
+    itemsize=2 * LINE_BYTES,
 )
 """Messages from one gateway to another; `leg`: 0, or 1 behind the gateway where they entered a
-region; `ident` and `attempt` are its first message's."""
+region; `ident` and `attempt` are its first message's. `members`: its first messages, one of them in
+the row's first line; `others`: the newest of those that found no place there, which leads to the
+rest. `arrival_ns`: at the station where it is; before, when it was full, or
+NEVER."""
 
 CACHE_ROW = np.dtype(
     [
@@ -224,6 +238,10 @@ CONSTANTS = (
 CONSTANTS_ROW = np.dtype([(name, np.int64) for name in CONSTANTS])
 
 
+IDENT, ATTEMPT, LOSS, DELAY, KEY, PLACE = range(6)
+"""Rows of `World.drawn`: a block's draws are made at once, before anything depends on them. `KEY`:
+first the key of a question, then what chooses its shard."""
+
 UP, DOWN = range(2)
 """Directions of a node's link."""
 CELLS = 64
@@ -261,18 +279,29 @@ class Books(NamedTuple):
     traffic: I64
     """[kind, source region, target region, column, messages or bytes]."""
     latency: NDArray[np.int32]
-    """[kind, source region, target region, bucket]."""
+    """[kind, source region, target region, bucket], flat."""
     samples: I64
     tally: I64
     """[samples, resolutions asked, joined an entry, met one that had run out]."""
     kept: I64
     """Messages stored now, by kind."""
+    joined: I64
+    """[0]: transactions that joined their gateways' batches in this slice."""
     lookups: I64
     """[question, source region, target region, outcome, sums from `lookups` to `timeouts`]."""
+    asked: I64
+    """[question, source region, target region]: questions sent without a DHT, and those of them
+    that a gateway's own host answers; `close_second` makes `lookups` of them."""
     answers: NDArray[np.int32]
-    """[question, source region, target region, bucket]."""
+    """[question, source region, target region, bucket], flat."""
     answered: I64
     """[question, source region, target region]: how many `answers` there are."""
+    pending: I64
+    """[table, i]: places in `latency` and `answers` whose counts have been put off."""
+    uncounted: I64
+    """[table]: how many."""
+    lowest: I64
+    """[table]: the lowest bucket of this second."""
     registry: I64
     """[node, event, count or bytes]."""
     batches: I64
@@ -354,6 +383,10 @@ class World(NamedTuple):
     carried: Order
     ends: I64
     """Ends of services, and other keys that need no order."""
+    opened: I64
+    """A gateway's open batches, oldest first; then keys of those that close."""
+    drawn: U64
+    """[IDENT .. PLACE, place in a block]: what draws are made of, and the draws."""
 
 
 def line_block(count: int, capacity: int) -> Lines:
@@ -373,24 +406,27 @@ def widened(lines: Lines, capacity: int) -> Lines:
 
 
 def empty_table(dtype: np.dtype[Any], capacity: int) -> Table:
-    """Return a table whose rows are all on its free stack, the lowest on top."""
-    free = np.arange(capacity - 1, -1, -1, dtype=np.int32)
-    return Table(aligned_rows(dtype, capacity), free, np.array([capacity], dtype=np.int64))
+    """Return a table none of whose rows was ever used."""
+    free = np.empty(capacity, dtype=np.int32)
+    return Table(aligned_rows(dtype, capacity), free, np.zeros(2, dtype=np.int64))
+
+
+def rows_used(table: Table) -> int:
+    """Return how many rows are taken."""
+    return int(table.left[1] - table.left[0])
 
 
 def grown(table: Table, room: int) -> Table:
     """Return the table with at least `room` free rows; old rows keep their slots."""
-    left, old = int(table.left[0]), len(table.free)
-    if left >= room:
+    used, old = rows_used(table), len(table.free)
+    if old - used >= room:
         return table
-    new = max(old * 2, old + room - left)
-    row = aligned_rows(table.row.dtype, new)
-    row[:old] = table.row
-    free = np.empty(new, dtype=np.int32)
-    added = new - old
-    free[:added] = np.arange(new - 1, old - 1, -1, dtype=np.int32)
-    free[added : added + left] = table.free[:left]
-    return Table(row, free, np.array([added + left], dtype=np.int64))
+    new = max(old * 2, used + room)
+    left, fresh = table.left.tolist()
+    row, free = aligned_rows(table.row.dtype, new), np.empty(new, dtype=np.int32)
+    row[:fresh] = table.row[:fresh]
+    free[:left] = table.free[:left]
+    return Table(row, free, table.left)
 
 
 def fitted(world: World, fresh: int, awaiting: int, released: int) -> World:
@@ -399,19 +435,19 @@ def fitted(world: World, fresh: int, awaiting: int, released: int) -> World:
     `awaiting` ones wait for their commit and nothing else.
     Each message in flight may need a query, a batch, a sample and a place in any line.
     """
-    used = len(world.m.free) - int(world.m.left[0])
+    used = rows_used(world.m)
     flight = used - int(world.books.kept.sum()) - awaiting + fresh
     # A message may raise the question that its sender moves, besides its own.
     questions = flight * (2 if int(world.constants[0]["re_home"]) else 1)
     m, q, b = grown(world.m, fresh), grown(world.q, questions), grown(world.b, flight)
-    lines, ends, books = world.lines, world.ends, world.books
+    lines, ends, opened, books = world.lines, world.ends, world.opened, world.books
     longest = max(flight + released, len(q.free), len(b.free), int(world.thinkers.size[0]))
     order, carried = world.order, world.carried
     if lines.due.shape[1] < longest:
         lines = widened(lines, longest * 3 // 2)
     if len(ends) < longest:
         nodes = len(world.down)
-        ends = np.zeros(longest * 3 // 2, dtype=np.int64)
+        ends, opened = (np.zeros(longest * 3 // 2, dtype=np.int64) for _ in range(2))
         order, carried = orders(nodes, longest * 3 // 2)
     sampled = int(books.tally[0])
     if int(world.constants[0]["sample_ppm"]) and len(books.samples) - sampled < used + fresh:
@@ -423,7 +459,15 @@ def fitted(world: World, fresh: int, awaiting: int, released: int) -> World:
     if all(x is y for x, y in zip(new, old, strict=True)):
         return world
     return world._replace(
-        m=m, q=q, b=b, lines=lines, ends=ends, order=order, carried=carried, books=books
+        m=m,
+        q=q,
+        b=b,
+        lines=lines,
+        ends=ends,
+        opened=opened,
+        order=order,
+        carried=carried,
+        books=books,
     )
 
 

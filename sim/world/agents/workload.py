@@ -53,6 +53,7 @@ from sim.world.agents.population import (
     registration_order,
 )
 from sim.world.chance import I64, U64, Chance, mix_array
+from sim.world.kernels import BLOCK
 
 _NHZ_NS = 1e18
 """Nanohertz times nanoseconds in one event."""
@@ -114,6 +115,7 @@ class Workload:
         self._popularity = {t.kind: self._destinations(t) for t in self._open}
         self._mates = _words(affine(chance.key("agents/communities"), 0, self._agents))
         self._ranks = _words(affine(chance.key("agents/popularity"), 0, self._agents))
+        self._room = np.empty((2, BLOCK), dtype=np.uint64)
         self._surges: dict[int, Surge] = {}
         self._attacks: dict[int, Senders] = {}
         self._floods = {
@@ -154,7 +156,8 @@ class Workload:
         time_ns, kind, source, target, size = columns
         if len(time_ns) >= 1 << ID_INDEX_BITS:
             raise ValueError(f"{len(time_ns)} arrivals in one cell of {GRID_NS} ns: too many")
-        ident = (number << ID_INDEX_BITS) + np.arange(len(time_ns), dtype=np.int64)
+        first = number << ID_INDEX_BITS
+        ident = np.arange(first, first + len(time_ns), dtype=np.int64)
         return Cell(time_ns, ident, kind, source, target, size)
 
     def _surplus(self, traffic: Traffic, number: int, surge: Surge) -> tuple[NDArray[Any], ...]:
@@ -254,12 +257,12 @@ class Workload:
                 key,
                 number,
                 source,
-                self._region,
                 self._starts,
                 where,
                 self._mates,
                 self._ranks,
                 popular,
+                self._room,
                 target,
             )
         return target

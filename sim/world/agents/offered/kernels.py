@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from sim.world.agents.kinds import GRID_NS, PPM
 from sim.world.chance import I64
 from sim.world.kernel_cache import kept
-from sim.world.kernels import AHEAD_TOO, compiled, inlined, mix64, prefetch, scaled64
+from sim.world.kernels import (
+    AHEAD_TOO,
+    BLOCK,
+    compiled,
+    inlined,
+    mix64,
+    modulo64,
+    prefetch,
+    scaled64,
+)
 
 TIME, SOURCE, SIZE, THIN, PLACE, PEER, ALIAS = range(7)
 """What a draw of a message is for; the low digit of the hash's second word."""
@@ -48,46 +57,91 @@ def draw_targets(
     key: Any,
     cell: int,
     source: Any,
-    region: Any,
     starts: Any,
     where: Any,
     mates: Any,
     ranks: Any,
     popular: Any,
+    room: Any,
     target: Any,
 ) -> None:
     """Fill `target` for each `source`; nobody writes to itself: the next agent instead.
 
     `where`: (locality ppm, community ppm, members). `mates`, `ranks`: (factor, inverse, offset) of
     the permutations behind communities and popularity. `popular`: the popularity's alias table;
-    empty: uniform. `starts`: first agent of each region and the number of all.
+    empty: uniform. `starts`: first agent of each region and the number of all. `room`: uint64[2,
+    BLOCK], where a block's draws are made before anything depends on them: many at a time.
     """
     agents = starts[len(starts) - 1]
     count = len(source)
-    for i in range(count):
-        if len(popular) > 0 and i + AHEAD_TOO < count:
-            prefetch(popular, scaled64(draw_of(key, cell, i + AHEAD_TOO, PEER), agents))
-        me = source[i]
-        place = scaled64(draw_of(key, cell, i, PLACE), PPM)
-        bits = draw_of(key, cell, i, PEER)
-        if place < where[0]:
-            r = region[me]
-            peer = starts[r] + scaled64(bits, starts[r + 1] - starts[r])
-        elif scaled64(draw_of(key, cell, i, ALIAS), PPM) < where[1]:
-            mine = (me * mates[0] + mates[2]) % agents
-            first = mine - mine % where[2]
-            other = first + scaled64(bits, min(where[2], agents - first))
-            peer = (other - mates[2]) % agents * mates[1] % agents
-        elif len(popular) > 0:
-            rank = scaled64(bits, agents)
-            column = popular[rank]
-            # The low half of the bits chose nothing yet.
-            if np.int64(bits & LOW) >= column >> 31:
-                rank = column & ALIAS_MASK
-            peer = (rank - ranks[2]) % agents * ranks[1] % agents
-        else:
-            peer = scaled64(bits, agents)
-        target[i] = (me + 1) % agents if peer == me else peer
+    bits, far = room[0], room[1]
+    r = 0
+    for low in range(0, count, BLOCK):
+        size = min(BLOCK, count - low)
+        for j in range(size):
+            far[j] = draw_of(key, cell, low + j, PLACE)
+        for j in range(size):
+            bits[j] = draw_of(key, cell, low + j, PEER)
+        distant = 0
+        for j in range(size):
+            # Agents are ordered by region, and most senders come in order.
+            while source[low + j] >= starts[r + 1]:
+                r += 1
+            while source[low + j] < starts[r]:
+                r -= 1
+            target[low + j] = starts[r] + scaled64(bits[j], starts[r + 1] - starts[r])
+            place = scaled64(far[j], PPM)
+            far[distant] = np.uint64(j)
+            distant += place >= where[0]
+        for k in range(distant):
+            if len(popular) > 0 and k + AHEAD_TOO < distant:
+                prefetch(popular, scaled64(bits[np.int64(far[k + AHEAD_TOO])], agents))
+            at: Any = np.int64(far[k])
+            i = low + at
+            target[i] = distant_peer(
+                key, cell, i, source[i], bits[at], agents, where, mates, ranks, popular
+            )
+        for i in range(low, low + size):
+            if target[i] == source[i]:
+                target[i] = (source[i] + 1) % agents
+
+
+@inlined
+def back(permutation: Any, y: int, modulus: int) -> int:
+    """Undo a permutation of 0 .. modulus - 1, whose offset is one of them."""
+    moved = y - permutation[2]
+    if moved < 0:
+        moved += modulus
+    return modulo64(moved * permutation[1], modulus)
+
+
+@inlined
+def distant_peer(
+    key: Any,
+    cell: int,
+    i: int,
+    me: int,
+    bits: Any,
+    agents: int,
+    where: Any,
+    mates: Any,
+    ranks: Any,
+    popular: Any,
+) -> int:
+    """Return to whom `me` writes who does not stay in the own region."""
+    if where[1] > 0 and scaled64(draw_of(key, cell, i, ALIAS), PPM) < where[1]:
+        mine = (me * mates[0] + mates[2]) % agents
+        first = mine - mine % where[2]
+        other = first + scaled64(bits, min(where[2], agents - first))
+        return back(mates, other, agents)
+    rank = scaled64(bits, agents)
+    if len(popular) == 0:
+        return rank
+    column = popular[rank]
+    # The low half of the bits chose nothing yet.
+    if np.int64(bits & LOW) >= column >> 31:
+        rank = column & ALIAS_MASK
+    return back(ranks, rank, agents)
 
 
 @kept()

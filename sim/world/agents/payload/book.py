@@ -24,20 +24,22 @@ from sim.world.agents.payload.kernels import (
     SIZE,
     at_rate,
     checking_ns,
-    collect,
     commit_batches,
     copy_all,
+    keep,
     lose_open,
     revoke,
     wire_ns,
 )
-from sim.world.agents.state import DOWN, TRANSACTIONS, UP, Links, World
-from sim.world.chance import I64, mix
+from sim.world.agents.state import DOWN, UP, Links, World
+from sim.world.chance import I64, U64, mix
 
-_FIRST_ROWS = 256
+_FIRST_BYTES = 1 << 26
+"""Memory reserved for what validators hold: rows that nobody uses take none."""
 _FEW_ROWS = 1024
 """Up to here nothing is forgotten: it would not pay."""
-_COLUMNS = ("batch", "held", "depart", "sender", "handed", "committed", "before")
+_COLUMNS = ("batch", "held", "handed", "committed", "last_held", "before")
+_ON_THE_WAY = ("depart", "sender")
 
 
 class OpenBatches(NamedTuple):
@@ -64,6 +66,8 @@ class Lanes(NamedTuple):
     uplink_ppm: I64
     downlink_ppm: I64
     service_ppm: I64
+    drawn: U64
+    """[order, loss, delay; validator]: room for the draws of a batch."""
     uplink_bps: int
     downlink_bps: int
     verify_ns: int
@@ -80,9 +84,10 @@ class PayloadBook:
 
         batch = parameters.batch
         limits = (batch.count, batch.size_bytes, batch.age_ns, parameters.header_bytes)
-        self._open = OpenBatches(zeros(), zeros(), zeros(), zeros(), zeros(), *limits)
+        self.open = OpenBatches(zeros(), zeros(), zeros(), zeros(), zeros(), *limits)
         self._lanes = Lanes(
             *(zeros(), zeros(), zeros(), zeros() + PPM, zeros() + PPM, zeros() + PPM),
+            np.zeros((3, nodes), dtype=np.uint64),
             uplink_bps=parameters.uplink_bps,
             downlink_bps=parameters.downlink_bps,
             verify_ns=parameters.verify_ns,
@@ -96,15 +101,22 @@ class PayloadBook:
         self._retain_ns = parameters.retain_ns
         self._size = 0
         self._base = 0
-        self._batch = np.zeros((_FIRST_ROWS, 6), dtype=np.int64)
-        self._held = np.zeros((_FIRST_ROWS, nodes), dtype=np.int64)
-        self._depart = np.zeros((_FIRST_ROWS, nodes), dtype=np.int64)
-        self._sender = np.zeros((_FIRST_ROWS, nodes), dtype=np.int32)
-        self._handed = np.zeros((_FIRST_ROWS, nodes), dtype=np.bool_)
-        self._committed = np.full(_FIRST_ROWS, NEVER, dtype=np.int64)
-        self._before = np.full(_FIRST_ROWS, -1, dtype=np.int64)
+        rows = _FEW_ROWS + _FIRST_BYTES // (nodes * 8)
+        self._batch = np.zeros((rows, 6), dtype=np.int64)
+        self._held = np.zeros((rows, nodes), dtype=np.int64)
+        self._handed = np.zeros((rows, nodes), dtype=np.bool_)
+        self._committed = np.zeros(rows, dtype=np.int64)
+        self._last_held = np.zeros(rows, dtype=np.int64)
+        """When the last of those to whom a copy comes holds it."""
+        self._before = np.zeros(rows, dtype=np.int64)
         """Number of the same gateway's batch before, -1: none."""
-        self._closed = np.zeros((_FIRST_ROWS, 6), dtype=np.int64)
+        self._way = 0
+        """The first row of which a copy may be on its way; all that a crash can take back."""
+        self._depart = np.zeros((_FEW_ROWS, nodes), dtype=np.int64)
+        """When each validator's copy leaves its sender, from row `_way` on."""
+        self._sender = np.zeros((_FEW_ROWS, nodes), dtype=np.int32)
+        self.closed = np.zeros((_FEW_ROWS, 6), dtype=np.int64)
+        """Room for the batches that close in a slice."""
         self._newest = np.full(nodes, -1, dtype=np.int64)
         self._nevers = np.full(nodes, NEVER, dtype=np.int64)
         self._numbers: dict[tuple[int, int], int] = {}
@@ -119,21 +131,27 @@ class PayloadBook:
 
     # -- slices -------------------------------------------------------------------------------
 
-    def collect(self, world: World, t1: int) -> None:
-        """Take this slice's transactions in, and send out the batches that close."""
-        joined = int(world.lines.size[TRANSACTIONS])
-        self.awaiting += joined
-        room = joined + self._nodes
-        if len(self._closed) < room:
-            self._closed = np.zeros((room * 3 // 2, 6), dtype=np.int64)
-        count = collect(world, self._open, self._closed, t1)
+    def make_room(self, transactions: int) -> None:
+        """Make room in `closed` for what so many transactions may close in a slice."""
+        room = transactions + self._nodes
+        if len(self.closed) < room:
+            self.closed = np.zeros((room * 3 // 2, 6), dtype=np.int64)
+
+    def collect(self, world: World, count: int, t1: int) -> None:
+        """Take in the transactions that joined in a slice to `t1`, and send out the first `count`
+        of `closed`."""
+        joined = world.books.joined
+        self.awaiting += int(joined[0])
+        joined[0] = 0
         if not count:
             return
-        closed = self._closed[:count]
+        closed = self.closed[:count]
         closed = closed[np.lexsort((closed[:, FIRST], closed[:, GATEWAY], closed[:, CLOSED]))]
-        self._make_room(count)
-        rows = (self._batch, self._held, self._depart, self._sender, self._before, self._nevers)
-        copy_all(world, self._lanes, closed, rows, self._newest, self._base, self._size)
+        self._make_room(count, t1)
+        rows = (self._batch, self._held, self._before, self._last_held, self._nevers)
+        way = (self._depart, self._sender)
+        numbers = (self._newest, self._base, self._size, self._way)
+        copy_all(world, self._lanes, closed, rows, way, *numbers)
         number = self._base + self._size
         columns = closed[:, [GATEWAY, FIRST, COUNT, SIZE]].tolist()
         for place, (gateway, first, items, size) in enumerate(columns):
@@ -143,14 +161,34 @@ class PayloadBook:
         self._handed[self._size : self._size + count] = False
         self._size += count
 
-    def _make_room(self, count: int) -> None:
+    def _make_room(self, count: int, now_ns: int) -> None:
         if self._size + count > len(self._batch):
-            new = (self._size + count) * 3 // 2
-            for name in _COLUMNS:
-                old: NDArray[Any] = getattr(self, f"_{name}")
-                fresh = np.zeros((new, *old.shape[1:]), dtype=old.dtype)
-                fresh[: self._size] = old[: self._size]
-                setattr(self, f"_{name}", fresh)
+            self._widen(_COLUMNS, self._size, (self._size + count) * 2)
+        if self._size - self._way + count > len(self._depart):
+            self._arrived(now_ns)
+        under_way = self._size - self._way
+        if under_way + count > len(self._depart):
+            self._widen(_ON_THE_WAY, under_way, (under_way + count) * 2)
+
+    def _widen(self, names: tuple[str, ...], used: int, rows: int) -> None:
+        for name in names:
+            old: NDArray[Any] = getattr(self, f"_{name}")
+            fresh = np.zeros((rows, *old.shape[1:]), dtype=old.dtype)
+            fresh[:used] = old[:used]
+            setattr(self, f"_{name}", fresh)
+
+    def _arrived(self, now_ns: int) -> None:
+        """Forget the ways of the batches that came by `now_ns` to all to whom they come, once they
+        are every second one: no crash after it takes a copy of them back.
+        """
+        late = self._last_held[self._way : self._size] > now_ns
+        first = int(late.argmax()) if late.any() else len(late)
+        if 2 * first < len(late):
+            return
+        for name in _ON_THE_WAY:
+            column: NDArray[Any] = getattr(self, f"_{name}")
+            column[: len(late) - first] = column[first : len(late)]
+        self._way += first
 
     # -- faults -------------------------------------------------------------------------------
 
@@ -166,13 +204,16 @@ class PayloadBook:
     def crash(self, world: World, node: int, now_ns: int) -> None:
         """Lose a gateway's open batch, and the copies that had not left or were not held."""
         self.version += 1
-        self.awaiting -= int(self._open.items[node])
-        lose_open(world, self._open, node, now_ns)
-        for row in range(self._size):
-            held, depart = self._held[row], self._depart[row]
+        self.awaiting -= int(self.open.items[node])
+        lose_open(world, self.open, node, now_ns)
+        # Of what came to all only a pulled copy can still be under way, to the node itself.
+        pulled = self._held[: self._way, node]
+        pulled[pulled > now_ns] = NEVER
+        for row in range(self._way, self._size):
+            held, way = self._held[row], row - self._way
             root = int(self._batch[row, GATEWAY])
             if held.max() > now_ns:
-                revoke(root, node, now_ns, held, depart, self._sender[row])
+                revoke(root, node, now_ns, held, self._depart[way], self._sender[way])
         for lane in (self._lanes.up_free_ns, self._lanes.down_free_ns, self._lanes.verify_free_ns):
             lane[node] = 0
 
@@ -255,8 +296,9 @@ class PayloadBook:
         self.version += 1
         if row is not None:
             self._held[row, validator] = held
-            self._depart[row, validator] = 0
-            self._sender[row, validator] = -1
+            if row >= self._way:
+                self._depart[row - self._way, validator] = 0
+                self._sender[row - self._way, validator] = -1
         return held
 
     def commit(self, world: World, refs: tuple[PayloadRef, ...], now_ns: int) -> None:
@@ -269,8 +311,9 @@ class PayloadBook:
             rows.append(row)
         self._committed[rows] = now_ns
         batches = self._batch[rows]
-        commit_batches(world, batches, now_ns)
-        self.awaiting -= int(batches[:, COUNT].sum())
+        count = int(batches[:, COUNT].sum())
+        commit_batches(world, batches, np.empty(count, dtype=np.int64), now_ns)
+        self.awaiting -= count
         if self._size > _FEW_ROWS:
             self._forget(now_ns - self._retain_ns)
 
@@ -297,7 +340,11 @@ class PayloadBook:
         self._done = [base + (int(ranks[row - 1]) if row > 0 else 0) for row in starts]
         for name in _COLUMNS:
             column: NDArray[Any] = getattr(self, f"_{name}")
-            column[:kept] = column[: self._size][stays]
+            keep(column.reshape(len(column), -1), stays)
+        way = self._way
+        for name in _ON_THE_WAY:
+            keep(getattr(self, f"_{name}"), stays[way:])
+        self._way = int(ranks[way - 1]) if way > 0 else 0
         self._refs = list(compress(self._refs, stays.tolist()))
         self._numbers = {(r.gateway, r.first): base + row for row, r in enumerate(self._refs)}
         self._size = kept
@@ -312,14 +359,15 @@ class PayloadBook:
                 return row
         elif 0 <= ref.gateway < self._nodes and 0 <= ref.first <= ref.last:
             oldest = min((f for g, f in self._numbers if g == ref.gateway), default=None)
-            ceiling = int(self._open.numbers[ref.gateway]) if oldest is None else oldest
+            ceiling = int(self.open.numbers[ref.gateway]) if oldest is None else oldest
             if ref.last < ceiling:
                 return None
         raise ValueError(f"{ref} is no batch of this run")
 
     def memory_bytes(self) -> int:
-        columns = (self._batch, self._held, self._depart, self._sender, self._handed)
-        return sum(column.nbytes for column in columns)
+        columns = [getattr(self, f"_{name}") for name in _COLUMNS]
+        used = sum(column[: self._size].nbytes for column in columns)
+        return int(used + self._depart.nbytes + self._sender.nbytes)
 
 
 def _delay_ns(links: Links, a: int, b: int, bits: int) -> int:

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 
 from sim.world.agents.draws import COPY_DELAY, COPY_LOSS, COPY_ORDER
-from sim.world.agents.kernels import finish, link_delay, lose, lost_on_link
+from sim.world.agents.kernels import finish, link_delay, lose, verdict
 from sim.world.agents.kinds import CRASH, DELIVERED, GRID_NS, NEVER, PPM
 from sim.world.agents.lanes.kernels import book_ahead
 from sim.world.agents.state import DOWN, TRANSACTIONS, UP
 from sim.world.agents.transit.kernels import NS_BITS, wire_bytes
 from sim.world.kernel_cache import kept
-from sim.world.kernels import compiled, inlined, mix64, passed, scaled64
+from sim.world.kernels import compiled, inlined, mix64, passed, prefetch, scaled64
 
 CLOSED, GATEWAY, FIRST, COUNT, SIZE, HEAD = range(6)
 """Columns of a closed batch."""
 
 
-@compiled
+@passed
 def collect(w: Any, o: Any, closed: Any, t1: int) -> int:
     """Let this slice's transactions join their gateways' batches; return how many closed.
 
@@ -30,6 +30,7 @@ def collect(w: Any, o: Any, closed: Any, t1: int) -> int:
     """
     lines = w.lines
     count = 0
+    w.books.joined[0] += lines.size[TRANSACTIONS]
     for i in range(lines.size[TRANSACTIONS]):
         slot, t = lines.due[TRANSACTIONS, i].slot, lines.due[TRANSACTIONS, i].time_ns
         r = w.m.row[slot]
@@ -87,8 +88,8 @@ _wire_ns, _checking_ns, _at_rate = inlined(wire_ns), inlined(checking_ns), inlin
 
 
 @inlined
-def shuffle(key: Any, uid: int, root: int, order: Any, nodes: int) -> None:
-    """Fill `order` with the validators, `root` first, the others in a keyed order.
+def shuffle(drawn: Any, root: int, order: Any, nodes: int) -> None:
+    """Fill `order` with the validators, `root` first, the others as `drawn` orders them.
 
     Source: R. A. Fisher and F. Yates' shuffle in place: R. Durstenfeld, Algorithm 235,
     Communications of the ACM 7(7), 1964.
@@ -100,24 +101,34 @@ def shuffle(key: Any, uid: int, root: int, order: Any, nodes: int) -> None:
             order[place] = v
             place += 1
     for last in range(nodes - 1, 1, -1):
-        other = 1 + scaled64(mix64(key, uid, last), last)
+        other = 1 + scaled64(drawn[last], last)
         order[last], order[other] = order[other], order[last]
 
 
 @passed
-def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before: Any) -> None:
+def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before: Any) -> int:
     """Fix when each validator holds a closed batch; reserve the stations of its lane.
 
     `held`, `depart` (ns) and `sender` (node), by validator, are filled; NEVER where no copy comes,
     sender -1 where none is sent. `before`: `held` of the gateway's batch before, or NEVERs.
+    Returns when the last of those to whom a copy comes holds it.
     """
+    last = 0
     nodes, order = len(held), w.ends
     root, size = batch[GATEWAY], batch[SIZE]
     uid = (root << 40) | batch[FIRST]
     metered, cell = w.constants[0].metered, (batch[CLOSED] - 1) // GRID_NS
     up_ns, down_ns = _wire_ns(s.uplink_bps, size), _wire_ns(s.downlink_bps, size)
     check_ns = _checking_ns(s.verify_ns, s.workers, batch[COUNT])
-    shuffle(w.draw[COPY_ORDER], uid, root, order, nodes)
+    # All draws at once, before anything depends on them: several at a time.
+    keys, drawn = (w.draw[COPY_ORDER], w.draw[COPY_LOSS], w.draw[COPY_DELAY]), s.drawn
+    for v in range(nodes):
+        drawn[0, v] = mix64(keys[0], uid, v)
+    for v in range(nodes):
+        drawn[1, v] = mix64(keys[1], uid, v)
+    for v in range(nodes):
+        drawn[2, v] = mix64(keys[2], uid, v)
+    shuffle(drawn[0], root, order, nodes)
     held[:] = NEVER
     depart[:] = NEVER
     sender[:] = -1
@@ -134,9 +145,9 @@ def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before
         s.up_free_ns[u] = leave
         depart[v] = leave
         sender[v] = u
-        if lost_on_link(w.links, u, v, w.draw[COPY_LOSS], uid, v) != 0 or w.down[v]:
+        if verdict(w.links, u, v, drawn[1, v]) != 0 or w.down[v]:
             continue
-        arrive = leave + link_delay(w.links, u, v, mix64(w.draw[COPY_DELAY], uid, v))
+        arrive = leave + link_delay(w.links, u, v, drawn[2, v])
         begin = max(arrive, s.down_free_ns[v])
         held[v] = begin + _at_rate(down_ns, s.downlink_ppm[v])
         s.down_free_ns[v] = held[v]
@@ -149,14 +160,20 @@ def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before
             held[v] = done
         if before[v] != NEVER and held[v] < before[v]:
             held[v] = before[v]
+        if held[v] != NEVER:
+            last = max(last, held[v])
+    return last
 
 
 @compiled
-def copy_all(w: Any, s: Any, closed: Any, rows: Any, newest: Any, base: int, size: int) -> None:
+def copy_all(
+    w: Any, s: Any, closed: Any, rows: Any, way: Any, newest: Any, base: int, size: int, first: int
+) -> None:
     """Send out closed batches in the order given, into the book's `rows` from `size` on.
 
-    `rows`: (batch, held, depart, sender, before, NEVER for each validator). `newest`: by gateway,
-    the number of its newest batch or -1; numbers are rows plus `base`.
+    `rows`: (batch, held, before, last held, NEVER for each validator). `way`: (depart, sender),
+    from row `first` on. `newest`: by gateway, the number of its newest batch or -1; numbers are
+    rows plus `base`.
     """
     for i in range(len(closed)):
         row = size + i
@@ -164,10 +181,23 @@ def copy_all(w: Any, s: Any, closed: Any, rows: Any, newest: Any, base: int, siz
             rows[0][row, column] = closed[i, column]
         gateway = closed[i, GATEWAY]
         before = newest[gateway]
-        earlier = rows[1][before - base] if before >= base else rows[5]
-        copy(w, s, closed[i], rows[1][row], rows[2][row], rows[3][row], earlier)
-        rows[4][row] = before
+        earlier = rows[1][before - base] if before >= base else rows[4]
+        depart, sender = way[0][row - first], way[1][row - first]
+        rows[3][row] = copy(w, s, closed[i], rows[1][row], depart, sender, earlier)
+        rows[2][row] = before
         newest[gateway] = base + row
+
+
+@kept()
+def keep(column: Any, stays: Any) -> None:
+    """Move the rows that stay to the front of `column`, in their order."""
+    kept_rows = 0
+    for row in range(len(stays)):
+        if stays[row]:
+            if kept_rows < row:
+                for v in range(column.shape[1]):
+                    column[kept_rows, v] = column[row, v]
+            kept_rows += 1
 
 
 @kept()
@@ -200,11 +230,22 @@ def lose_open(w: Any, o: Any, node: int, now_ns: int) -> None:
 
 
 @compiled
-def commit_batches(w: Any, batches: Any, now_ns: int) -> None:
-    """End the transactions of closed batches: they are final."""
-    for i in range(len(batches)):
-        slot = batches[i, HEAD]
-        for _ in range(batches[i, COUNT]):
-            following = w.m.row[slot].following
-            finish(w, slot, now_ns, DELIVERED)
-            slot = following
+def commit_batches(w: Any, batches: Any, order: Any, now_ns: int) -> None:
+    """End the transactions of closed batches: they are final. `order` has room for all.
+
+    Their lists lie anywhere in memory, so all are walked at once, a step of each in turn.
+    """
+    count, most = len(batches), 0
+    for i in range(count):
+        prefetch(w.m.row, batches[i, HEAD])
+        most = max(most, batches[i, COUNT])
+    for step in range(most):
+        first = 0
+        for i in range(count):
+            if step < batches[i, COUNT]:
+                slot = batches[i, HEAD] if step == 0 else w.m.row[order[first + step - 1]].following
+                order[first + step] = slot
+                prefetch(w.m.row, slot)
+            first += batches[i, COUNT]
+    for i in range(len(order)):
+        finish(w, order[i], now_ns, DELIVERED)

@@ -38,10 +38,9 @@ def row_of(w: Any, agent: int) -> int:
 
 
 @inlined
-def coordinator(w: Any, key: int, gateway: int, attempt: int) -> int:
-    """Return the host that a gateway asks for a key."""
+def coordinator(w: Any, shard: int, gateway: int, attempt: int) -> int:
+    """Return the host that a gateway asks for a key of a shard."""
     registry = w.registry
-    shard = row_of(w, key)
     if registry.hosts.shape[1] == 1:
         return int(registry.hosts[shard, 0])
     median, region = w.links.median_ns, w.links.region
@@ -187,7 +186,7 @@ def successor(w: Any, region: int, gateway: int, left: int) -> int:
     return left
 
 
-@compiled
+@passed
 def publish_pass(w: Any, boundary_ns: int) -> None:
     """Put in force what was written in the grid cell that ends now, in the order of time."""
     c, o, row = w.constants[0], w.order, w.q.row

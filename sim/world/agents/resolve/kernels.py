@@ -7,14 +7,25 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from sim.world.agents.draws import (
     ANSWER_DELAY,
     ANSWER_LOSS,
     CACHE,
     QUERY_DELAY,
     QUERY_LOSS,
+    SHARD,
 )
-from sim.world.agents.kernels import bucket64, leased_at, link_delay, lose, lost_on_link
+from sim.world.agents.kernels import (
+    bucket64,
+    count_latency,
+    draw_ways,
+    leased_at,
+    link_delay,
+    lose,
+    verdict,
+)
 from sim.world.agents.kinds import (
     ALL_REGISTRATIONS,
     GATEWAY_REGISTRATIONS,
@@ -34,13 +45,18 @@ from sim.world.agents.replicas.kernels import (
     coordinator,
     missed_copies,
     read,
+    row_of,
     wait_for_quorum,
 )
 from sim.world.agents.state import (
     ASKING,
     CONFIRMING,
+    DELAY,
     FAILING,
+    KEY,
+    LOSS,
     PENDING,
+    PLACE,
     RESOLVED,
     ROUTING,
     SHARDED,
@@ -48,9 +64,9 @@ from sim.world.agents.state import (
     WRITES,
 )
 from sim.world.agents.stations.kernels import Ends, arrive, refused, start_waiting
-from sim.world.agents.tables import FAILED_QUORUM, LIMITED, READ, ROUTE_FOUND, WRITE
+from sim.world.agents.tables import FAILED_QUORUM, LIMITED, READ, WRITE
 from sim.world.kernels import (
-    AHEAD_TOO,
+    BLOCK,
     SLOT,
     TIME_SHIFT,
     ask_ahead,
@@ -69,18 +85,36 @@ from sim.world.registry.kernels import admit_registration
 
 
 @inlined
-def ask_ahead_for_entry(w: Any, r: Any, gateway: int) -> None:
-    """Ask memory for the cache entry that a message will look at."""
-    c = w.constants[0]
-    if c.cache_slots > 0 and r.target >= 0:
-        key = r.target + (c.agents if r.kind == LOOKUP_CAPABILITY else 0)
-        place = scaled64(mix64(w.draw[CACHE], key, 0), c.cache_slots)
-        prefetch(w.cache, w.cache_first[gateway] + place)
+def draw_questions(w: Any, keys: Any, low: int, high: int, gateway: int) -> None:
+    """Make the draws of what `keys` [low, high), a block, may ask at a gateway, many at a time;
+    and ask memory for the cache's entries."""
+    c, drawn, count = w.constants[0], w.drawn, high - low
+    for j in range(count):
+        r = w.m.row[keys[low + j] & SLOT]
+        writes = r.kind == REGISTRATION or r.kind == RENEWAL
+        key = r.source if writes else max(r.target, 0)
+        drawn[KEY, j] = np.uint64(key + (c.agents if r.kind == LOOKUP_CAPABILITY else 0))
+        if r.kind == MESSAGE and (r.secondary if r.attempt & 1 else r.home) == gateway:
+            prefetch(w.contacts, r.target)
+    for j in range(min(count, w.q.left[0])):
+        prefetch(w.q.row, w.q.free[w.q.left[0] - 1 - j])
+    place, shard = w.draw[CACHE], w.draw[SHARD]
+    for j in range(count):
+        drawn[PLACE, j] = mix64(place, drawn[KEY, j], 0)
+    if c.cache_slots > 0 and w.cache_first[gateway] >= 0:
+        for j in range(count):
+            prefetch(w.cache, w.cache_first[gateway] + scaled64(drawn[PLACE, j], c.cache_slots))
+    draw_ways(drawn, w.m.row, keys, low, count, w.draw[QUERY_LOSS], w.draw[QUERY_DELAY])
+    for j in range(count):
+        drawn[KEY, j] = mix64(shard, drawn[KEY, j], 0)
 
 
 @inlined
-def ask(w: Any, slot: int, gateway: int, t: int) -> None:
-    """Let a message at `gateway` ask at `t`: from the cache, with others, or the registry."""
+def ask(w: Any, slot: int, gateway: int, t: int, j: int) -> None:
+    """Let a message at `gateway` ask at `t`: from the cache, with others, or the registry.
+
+    `j`: its place among the block of `draw_questions`.
+    """
     r, c = w.m.row[slot], w.constants[0]
     cached = r.kind not in (REGISTRATION, RENEWAL)
     key = r.target if cached else r.source
@@ -90,8 +124,7 @@ def ask(w: Any, slot: int, gateway: int, t: int) -> None:
     tally = w.books.tally
     tally[1] += 1
     if cached and c.cache_slots > 0:
-        entry = w.cache_first[gateway]
-        entry += scaled64(mix64(w.draw[CACHE], key, 0), c.cache_slots)
+        entry = w.cache_first[gateway] + scaled64(w.drawn[PLACE, j], c.cache_slots)
         known = w.cache[entry]
         # Who was told that its receiver has moved does not trust the cache.
         if known.key == key and r.reason != MOVED:
@@ -115,35 +148,35 @@ def ask(w: Any, slot: int, gateway: int, t: int) -> None:
         known.known_ns = NEVER
         known.state = PENDING
         known.query = query
-    send_query(w, query, t)
+    shard = scaled64(w.drawn[KEY, j], len(w.registry.hosts))
+    send_query(w, query, t, shard, w.drawn[LOSS, j], w.drawn[DELAY, j])
 
 
-@passed
-def send_query(w: Any, query: int, t: int) -> None:
-    """Send a question to its coordinator at `t`, or let the DHT find it."""
+@inlined
+def send_query(w: Any, query: int, t: int, shard: int, loss: Any, delay: Any) -> None:
+    """Send a question to its coordinator at `t`, or let the DHT find it.
+
+    `loss`, `delay`: the draws of its way.
+    """
     r, c, links = w.q.row[query], w.constants[0], w.links
     if c.dht:
         push(w.lines, ROUTING, t, query, r.gateway, 0)
         return
     gateway = r.gateway
-    host = coordinator(w, r.key, gateway, r.attempt)
+    host = coordinator(w, shard, gateway, r.attempt)
     r.station = host
     r.work_ns = c.query_work_ns
     a, b = links.region[gateway], links.region[host]
-    sums = w.books.lookups[r.kind, a, b, ROUTE_FOUND]
-    sums[0] += 1
+    asked = w.books.asked[r.kind, a, b]
+    asked[0] += 1
     if host == gateway:
+        asked[1] += 1
         push(w.lines, ASKING, t, query, host, 0)
         return
-    for i in range(1, 5):
-        sums[i] += 1
-    sums[5] += c.query_bytes
-    sums[6] += a != b
-    if lost_on_link(links, gateway, host, w.draw[QUERY_LOSS], r.ident, r.attempt) != 0:
+    if verdict(links, gateway, host, loss) != 0:
         fail(w, query, t)
     else:
-        bits = mix64(w.draw[QUERY_DELAY], r.ident, r.attempt)
-        push(w.lines, ASKING, t + link_delay(links, gateway, host, bits), query, host, 0)
+        push(w.lines, ASKING, t + link_delay(links, gateway, host, delay), query, host, 0)
 
 
 @passed
@@ -158,8 +191,11 @@ def consider_move(w: Any, slot: int, gateway: int, t: int) -> None:
     record.moving_until_ns = NEVER
     query = new_query(w.q, r, gateway, t, r.source, -1)
     w.q.row[query].kind = RE_HOME
-    w.q.row[query].ident = r.ident | RE_HOME_ID_BIT
-    send_query(w, query, t)
+    ident = r.ident | RE_HOME_ID_BIT
+    w.q.row[query].ident = ident
+    loss = mix64(w.draw[QUERY_LOSS], ident, r.attempt)
+    delay = mix64(w.draw[QUERY_DELAY], ident, r.attempt)
+    send_query(w, query, t, row_of(w, r.source), loss, delay)
 
 
 @passed
@@ -245,39 +281,48 @@ def shard_pass(w: Any, t0: int, t1: int) -> None:
     for host in range(hosts):
         station, free = w.shard.state[host], w.shard.free_ns[host]
         ends = Ends(w.ends, lines, SHARDED, host, t0, t1)
-        for i in range(o.first[host], o.first[host + 1] + 1):
-            if i < o.first[host + 1]:
-                ask_ahead(row, o.keys, i, count)
-                if i + AHEAD_TOO < count:
-                    ask_ahead_for_answer(w, row[o.keys[i + AHEAD_TOO] & SLOT])
-                query, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
-                n = arrive(station, free, row, query, t, w.down[host], ends, n)
-                if n < 0:
-                    n = refused(n)
-                    fail(w, query, t)
-            else:
-                n = start_waiting(station, free, row, t1, ends, n)
-            for j in range(n):
-                act(w, w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT))
-            n = 0
+        for i in range(o.first[host], o.first[host + 1]):
+            ask_ahead(row, o.keys, i, count)
+            query, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
+            n = arrive(station, free, row, query, t, w.down[host], ends, n)
+            if n < 0:
+                n = refused(n)
+                fail(w, query, t)
+        act_on(w, start_waiting(station, free, row, t1, ends, n), t0)
+        n = 0
     if w.registry.hosts.shape[1] > 1:
         n = take_due(lines, CONFIRMING, t0, t1, w.ends)
         for j in range(n):
-            reply(w, w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT))
+            query, t = w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT)
+            r = row[query]
+            loss = mix64(w.draw[ANSWER_LOSS], r.ident, r.attempt)
+            reply(w, query, t, loss, mix64(w.draw[ANSWER_DELAY], r.ident, r.attempt))
+
+
+@passed
+def act_on(w: Any, n: int, t0: int) -> None:
+    """Act on the first `n` of `ends`, whose services end, in that order."""
+    keys, drawn, row, leases = w.ends, w.drawn, w.q.row, w.constants[0].leases
+    for low in range(0, n, BLOCK):
+        count = min(BLOCK, n - low)
+        for j in range(count):
+            r = row[keys[low + j] & SLOT]
+            prefetch(w.cache, max(r.entry, 0))
+            if leases and r.kind != LOOKUP_CAPABILITY:
+                prefetch(w.contacts, r.key)
+        draw_ways(drawn, row, keys, low, count, w.draw[ANSWER_LOSS], w.draw[ANSWER_DELAY])
+        for j in range(count):
+            key = keys[low + j]
+            t = t0 + (key >> TIME_SHIFT)
+            act(w, key & SLOT, t, drawn[LOSS, j], drawn[DELAY, j])
 
 
 @inlined
-def ask_ahead_for_answer(w: Any, query: Any) -> None:
-    """Ask memory for what the answer to a query will touch."""
-    if query.entry >= 0:
-        prefetch(w.cache, query.entry)
-    if w.constants[0].leases and query.kind != LOOKUP_CAPABILITY:
-        prefetch(w.contacts, query.key)
+def act(w: Any, query: int, t: int, loss: Any, delay: Any) -> None:
+    """Read or write at the coordinator, whose service ends at `t`, and wait for its quorum.
 
-
-@inlined
-def act(w: Any, query: int, t: int) -> None:
-    """Read or write at the coordinator, whose service ends at `t`, and wait for its quorum."""
+    `loss`, `delay`: the draws of the answer's way.
+    """
     r, c = w.q.row[query], w.constants[0]
     writes = r.kind in (REGISTRATION, RENEWAL, RE_HOME)
     w.books.registry[r.station, WRITE if writes else READ, 0] += 1
@@ -295,11 +340,11 @@ def act(w: Any, query: int, t: int) -> None:
     if wait > 0:
         push(w.lines, CONFIRMING, t + wait, query, r.station, 0)
     else:
-        reply(w, query, t)
+        reply(w, query, t, loss, delay)
 
 
 @inlined
-def reply(w: Any, query: int, t: int) -> None:
+def reply(w: Any, query: int, t: int, loss: Any, delay: Any) -> None:
     """Send an answer at `t`; a write is acknowledged by it."""
     r, lines = w.q.row[query], w.lines
     writes = r.kind in (REGISTRATION, RENEWAL, RE_HOME)
@@ -308,16 +353,15 @@ def reply(w: Any, query: int, t: int) -> None:
         push(lines, WRITES, t, query, 0, 0)
     back = t
     if r.station != r.gateway:
-        key = w.draw[ANSWER_LOSS]
-        if lost_on_link(w.links, r.station, r.gateway, key, r.ident, r.attempt) != 0:
+        if verdict(w.links, r.station, r.gateway, loss) != 0:
             fail(w, query, t)
             return
-        bits = mix64(w.draw[ANSWER_DELAY], r.ident, r.attempt)
-        back += link_delay(w.links, r.station, r.gateway, bits)
+        back += link_delay(w.links, r.station, r.gateway, delay)
     region = w.links.region
     took = bucket64(back - r.asked_ns)
-    w.books.answers[r.kind, region[r.gateway], region[r.station], took] += 1
-    w.books.answered[r.kind, region[r.gateway], region[r.station]] += 1
+    a, b = region[r.gateway], region[r.station]
+    count_latency(w.books, 1, w.books.answers, r.kind, a, b, took)
+    w.books.answered[r.kind, a, b] += 1
     if owns_entry(w.q, w.cache, query):
         known = w.cache[r.entry]
         known.known_ns = back

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sim.world.agents.draws import LAST_DELAY, LAST_LOSS, RETRY, RETURN, SESSION
+from sim.world.agents.draws import ACCESS_DELAY, LAST_DELAY, LAST_LOSS, RETRY, RETURN, SESSION
 from sim.world.agents.kernels import (
     book,
+    draw_ways,
     finish,
     leased_at,
     lose,
     new_message,
     online_at,
     send,
+    send_at,
     think,
 )
 from sim.world.agents.kinds import (
@@ -42,22 +44,26 @@ from sim.world.agents.kinds import (
     TRANSACTION,
     UNKNOWN_TARGET,
 )
+from sim.world.agents.payload.kernels import collect
 from sim.world.agents.population import ALWAYS_NS
+from sim.world.agents.replicas.kernels import publish_pass
 from sim.world.agents.resolve.kernels import (
     ask,
-    ask_ahead_for_entry,
     consider_move,
+    draw_questions,
     fail_pass,
     limited,
     shard_pass,
 )
 from sim.world.agents.state import (
     ADMISSION,
+    DELAY,
     EGRESS,
     EGRESSED,
     INGRESSED,
     LAST_MILE,
     LIMITING,
+    LOSS,
     LOST,
     OFFERED_COLUMN,
     RESOLVED,
@@ -70,15 +76,18 @@ from sim.world.agents.state import (
 )
 from sim.world.agents.stations.kernels import Ends, arrive, refused, start_waiting
 from sim.world.agents.transit.kernels import (
+    depart_before,
     downlink_pass,
-    flush_batches,
     join_batch,
+    keep_open,
     relay_pass,
-    uplink_pass,
+    send_off,
+    take_open,
 )
 from sim.world.kernels import (
     AHEAD,
     AHEAD_TOO,
+    BLOCK,
     NOTE_SHIFT,
     NOTES,
     SLOT,
@@ -100,30 +109,39 @@ from sim.world.kernels import (
     take_due,
 )
 
-
-@compiled
-def enter(w: Any, cell: Any, t0: int, t1: int) -> None:
-    """Solve what comes before resolution in the slice (t0, t1]."""
-    offer_pass(w, cell, t0, t1)
-    again_pass(w, t0, t1)
-    gateway_pass(w, t0, t1)
+BEFORE, AFTER = 1, 2
+"""Parts of a slice: what comes before the directory has the questions, and what comes after."""
 
 
 @compiled
-def solve(w: Any, t0: int, t1: int) -> None:
-    """Solve the rest of the slice (t0, t1]: every stage, then sessions, then what was lost.
+def solve(w: Any, cell: Any, o: Any, closed: Any, t0: int, t1: int, parts: int) -> int:
+    """Solve the slice (t0, t1], or one of its parts: all stages, then sessions, what was lost, what
+    was published, and transactions, as `payload.kernels.collect` does; return its answer.
 
-    Between the two the DHT, if there is one, finds the hosts of questions. Transactions that left
-    ingress stay in their line, for `payload.kernels.collect`.
+    Between the two the DHT, if there is one, finds the hosts of questions. One call, because to
+    hand a world to a kernel takes as long as 200 messages.
     """
+    if parts & BEFORE:
+        offer_pass(w, cell, t0, t1)
+        again_pass(w, t0, t1)
+        gateway_pass(w, t0, t1)
+    if parts & AFTER == 0:
+        return 0
+    answer_passes(w, t0, t1)
+    if t1 % GRID_NS == 0:
+        publish_pass(w, t1)
+    return int(collect(w, o, closed, t1))
+
+
+@passed
+def answer_passes(w: Any, t0: int, t1: int) -> None:
+    """Solve what comes after the directory has the questions."""
     shard_pass(w, t0, t1)
     fail_pass(w, t0, t1)
     locate_pass(w, t0, t1)
-    uplink_pass(w, 0, t0, t1)
     downlink_pass(w, 0, t0, t1)
     if w.constants[0].relays:
         relay_pass(w, t0, t1)
-        uplink_pass(w, 1, t0, t1)
         downlink_pass(w, 1, t0, t1)
     egress_pass(w, t0, t1)
     session_pass(w, t0, t1)
@@ -133,18 +151,23 @@ def solve(w: Any, t0: int, t1: int) -> None:
 @passed
 def offer_pass(w: Any, cell: Any, t0: int, t1: int) -> None:
     """Offer the cell's arrivals of this slice, by those who are online."""
-    count = len(cell.time_ns)
-    for i in range(count):
-        if i + AHEAD < count:
-            prefetch(w.contacts, cell.source[i + AHEAD])
-            prefetch(w.contacts, max(cell.target[i + AHEAD], 0))
-        t = cell.time_ns[i]
-        source = cell.source[i]
-        if t0 < t <= t1 and online_at(w, source, t):
-            kind, target, size = cell.kind[i], cell.target[i], cell.size_bytes[i]
-            slot = new_message(w.m, w.contacts, cell.ident[i], kind, source, target, size, t)
-            book(w.books.traffic, w.m.row[slot], OFFERED_COLUMN)
-            send(w, slot, t)
+    count, drawn, key = len(cell.time_ns), w.drawn, w.draw[ACCESS_DELAY]
+    for low in range(0, count, BLOCK):
+        high = min(low + BLOCK, count)
+        for i in range(low, high):
+            drawn[0, i - low] = mix64(key, cell.ident[i], 0)
+        for i in range(low, high):
+            if i + AHEAD < count:
+                prefetch(w.contacts, cell.source[i + AHEAD])
+                prefetch(w.contacts, max(cell.target[i + AHEAD], 0))
+            t = cell.time_ns[i]
+            source = cell.source[i]
+            if t0 < t <= t1 and online_at(w, source, t):
+                kind, target, size = cell.kind[i], cell.target[i], cell.size_bytes[i]
+                prefetch(w.m.row, w.m.free[max(w.m.left[0] - AHEAD_TOO, 0)])
+                slot = new_message(w.m, w.contacts, cell.ident[i], kind, source, target, size, t)
+                book(w.books.traffic, w.m.row[slot], OFFERED_COLUMN)
+                send_at(w, slot, t, drawn[0, i - low])
 
 
 @passed
@@ -206,15 +229,18 @@ def gateway_pass(w: Any, t0: int, t1: int) -> None:
                 lose(w.m, lines, slot, t, reason)
                 continue
             r.work_ns = c.ingress_work_ns + c.ingress_per_kib_ns * r.size_bytes // 1024
-            ask_ahead_for_route(w, r, node)
             n = arrive(station, free, row, slot, t, 0, ends, n)
             if n < 0:
                 n = refused(n)
                 lose(w.m, lines, slot, t, INGRESS_FULL)
         n = start_waiting(station, free, row, t1, ends, n)
         order_keys(w.ends, 0, n, row)
-        for j in range(n):
-            route(w, w.ends[j] & SLOT, node, t0 + (w.ends[j] >> TIME_SHIFT))
+        for low in range(0, n, BLOCK):
+            high = min(low + BLOCK, n)
+            draw_questions(w, w.ends, low, high, node)
+            for j in range(low, high):
+                t = t0 + (w.ends[j] >> TIME_SHIFT)
+                route(w, w.ends[j] & SLOT, node, t, j - low)
     if c.limits:
         limit_pass(w, t0, t1)
 
@@ -228,16 +254,8 @@ def limit_pass(w: Any, t0: int, t1: int) -> None:
         slot, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
         node = w.m.row[slot].station
         if not limited(w, slot, node, t):
-            ask(w, slot, node, t)
-
-
-@inlined
-def ask_ahead_for_route(w: Any, r: Any, node: int) -> None:
-    """Ask memory for what the way of a message from its gateway depends on."""
-    if r.kind == MESSAGE and (r.secondary if r.attempt & 1 else r.home) == node:
-        prefetch(w.contacts, r.target)
-    else:
-        ask_ahead_for_entry(w, r, node)
+            draw_questions(w, o.keys, i, i + 1, node)
+            ask(w, slot, node, t, 0)
 
 
 @inlined
@@ -253,8 +271,11 @@ def refusal(r: Any, credit_ns: Any, node: int, c: Any, t: int) -> int:
 
 
 @inlined
-def route(w: Any, slot: int, node: int, t: int) -> None:
-    """Send what leaves ingress where it goes next: a batch of transactions, egress, a lookup."""
+def route(w: Any, slot: int, node: int, t: int, j: int) -> None:
+    """Send what leaves ingress where it goes next: a batch of transactions, egress, a lookup.
+
+    `j`: its place among the block of `draw_questions`.
+    """
     r, c = w.m.row[slot], w.constants[0]
     if c.re_home:
         consider_move(w, slot, node, t)
@@ -271,16 +292,21 @@ def route(w: Any, slot: int, node: int, t: int) -> None:
         else:
             lose(w.m, w.lines, slot, t, UNKNOWN_TARGET)
     else:
-        ask(w, slot, node, t)
+        ask(w, slot, node, t, j)
 
 
 @passed
 def locate_pass(w: Any, t0: int, t1: int) -> None:
-    """Take further whose question is answered: into a batch, or to the egress of its gateway."""
+    """Take further whose question is answered: to the egress of its gateway, or into a batch and
+    over the uplink."""
     lines, row, o = w.lines, w.m.row, w.order
     nodes = len(w.down)
     count = take_by_station(lines, RESOLVED, row, t0, t1, nodes, o)
+    depart_before(w, 0, t0, t1)
+    first, size = 0, keep_open(w, 0)
     for node in range(nodes):
+        n = take_open(w, node, first, size)
+        first += n
         for i in range(o.first[node], o.first[node + 1]):
             ask_ahead(row, o.keys, i, count)
             key = o.keys[i]
@@ -294,8 +320,8 @@ def locate_pass(w: Any, t0: int, t1: int) -> None:
                 # A stale answer: this very gateway was the agent's, and knows that it moved.
                 lose(w.m, lines, slot, t, MOVED)
             else:
-                join_batch(w, slot, node, t)
-    flush_batches(w, 0, t1)
+                n = join_batch(w, slot, node, t, n)
+        send_off(w, 0, node, n, t0, t1)
 
 
 @passed
@@ -312,31 +338,41 @@ def egress_pass(w: Any, t0: int, t1: int) -> None:
     for node in range(nodes):
         station, free = w.egress.state[node], w.egress.free_ns[node]
         ends = Ends(w.ends, lines, EGRESSED, node, t0, t1)
-        for i in range(o.first[node], o.first[node + 1] + 1):
-            if i < o.first[node + 1]:
-                ask_ahead(row, o.keys, i, count)
-                if i + AHEAD_TOO < count:
-                    r = row[o.keys[i + AHEAD_TOO] & SLOT]
-                    prefetch(w.contacts, r.target if r.kind == MESSAGE else r.source)
-                slot, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
-                r = row[slot]
-                r.station = node
-                r.work_ns = c.egress_work_ns + c.egress_per_kib_ns * r.size_bytes // 1024
-                n = arrive(station, free, row, slot, t, w.down[node], ends, n)
-                if n < 0:
-                    n = refused(n)
-                    lose(w.m, lines, slot, t, GATEWAY_DOWN if w.down[node] else EGRESS_FULL)
-            else:
-                n = start_waiting(station, free, row, t1, ends, n)
-            for j in range(n):
-                leave(w, w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT), t1)
-            n = 0
+        for i in range(o.first[node], o.first[node + 1]):
+            ask_ahead(row, o.keys, i, count)
+            slot, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
+            r = row[slot]
+            r.station = node
+            r.work_ns = c.egress_work_ns + c.egress_per_kib_ns * r.size_bytes // 1024
+            n = arrive(station, free, row, slot, t, w.down[node], ends, n)
+            if n < 0:
+                n = refused(n)
+                lose(w.m, lines, slot, t, GATEWAY_DOWN if w.down[node] else EGRESS_FULL)
+        leave_all(w, start_waiting(station, free, row, t1, ends, n), t0, t1)
+        n = 0
     store_pass(w, t0, t1)
 
 
+@passed
+def leave_all(w: Any, n: int, t0: int, t1: int) -> None:
+    """Let the first `n` of `ends` leave egress."""
+    keys, row = w.ends, w.m.row
+    for low in range(0, n, BLOCK):
+        count = min(BLOCK, n - low)
+        for j in range(count):
+            r = row[keys[low + j] & SLOT]
+            prefetch(w.contacts, r.target if r.kind == MESSAGE else r.source)
+        draw_ways(w.drawn, row, keys, low, count, w.draw[LAST_LOSS], w.draw[LAST_DELAY])
+        for j in range(count):
+            leave(w, keys[low + j] & SLOT, t0 + (keys[low + j] >> TIME_SHIFT), t1, j)
+
+
 @inlined
-def leave(w: Any, slot: int, t: int, t1: int) -> None:
-    """Take a message that leaves egress at `t` to its receiver, or note that it is offline."""
+def leave(w: Any, slot: int, t: int, t1: int, j: int) -> None:
+    """Take a message that leaves egress at `t` to its receiver, or note that it is offline.
+
+    `j`: its place in the block of draws.
+    """
     r = w.m.row[slot]
     index = r.target if r.kind == MESSAGE else r.source
     agent = w.contacts[index]
@@ -344,7 +380,7 @@ def leave(w: Any, slot: int, t: int, t1: int) -> None:
     if moves and r.station != agent.home and r.station != agent.secondary:
         lose(w.m, w.lines, slot, t, MOVED)
     elif online_at(w, index, t):
-        last_mile(w, slot, t, t1, agent.access)
+        last_mile(w, slot, t, t1, agent.access, j)
     elif r.kind == MESSAGE:
         push(w.lines, STORING, t, slot, 0, 0)
     else:
@@ -364,16 +400,13 @@ def store_pass(w: Any, t0: int, t1: int) -> None:
 
 
 @inlined
-def last_mile(w: Any, slot: int, t: int, t1: int, access_class: int) -> None:
+def last_mile(w: Any, slot: int, t: int, t1: int, access_class: int, j: int) -> None:
     """Send a message over its receiver's access link at `t`."""
-    r, access = w.m.row[slot], w.access[access_class]
-    if access.loss_ppb > 0 and below64(
-        mix64(w.draw[LAST_LOSS], r.ident, r.attempt), access.loss_ppb
-    ):
+    access = w.access[access_class]
+    if below64(w.drawn[LOSS, j], access.loss_ppb):
         lose(w.m, w.lines, slot, t, ACCESS_LOSS)
         return
-    bits = mix64(w.draw[LAST_DELAY], r.ident, r.attempt)
-    delay = jittered64(access.median_ns, access.spread_ns, w.links.shape, bits)
+    delay = jittered64(access.median_ns, access.spread_ns, w.links.shape, w.drawn[DELAY, j])
     if t + delay <= t1:
         finish(w, slot, t + delay, DELIVERED)
     else:

@@ -11,43 +11,44 @@ from __future__ import annotations
 from typing import Any
 
 from sim.world.agents.draws import ENTRY, RELAY_DELAY, RELAY_LOSS, TRANSIT_DELAY, TRANSIT_LOSS
-from sim.world.agents.kernels import link_delay, lose, lost_on_link
+from sim.world.agents.kernels import draw_ways, link_delay, lose, verdict
 from sim.world.agents.kinds import (
     DOWNLINK_FULL,
     GATEWAY_DOWN,
     LINK_BLOCKED,
     LINK_LOSS,
+    NEVER,
     PPM,
     RELAY_FULL,
     UPLINK_FULL,
 )
 from sim.world.agents.lanes.kernels import book_through
 from sim.world.agents.state import (
+    DELAY,
     DOWN,
     DOWNLINKED,
     EGRESS,
     LEG,
+    LOSS,
+    MEMBERS,
     OPEN,
     RELAYED,
     RELAYING,
     UP,
-    UPLINK,
     UPLINKED,
     WIRE,
 )
 from sim.world.agents.stations.kernels import Ends, arrive, refused, start_waiting
 from sim.world.kernels import (
-    AHEAD_TOO,
+    BLOCK,
     SLOT,
     TIME_SHIFT,
     ask_ahead,
-    copy_entry,
     give_back,
     inlined,
     mix64,
     order_keys,
     passed,
-    prefetch,
     push,
     scaled64,
     take_by_station,
@@ -88,106 +89,133 @@ def entry_of(w: Any, gateway: int, host: int, attempt: int) -> int:
 
 
 @inlined
-def join_batch(w: Any, slot: int, gateway: int, t: int) -> None:
-    """Add a message at `gateway` to the open batch for its next hop."""
+def join_batch(w: Any, slot: int, gateway: int, t: int, n: int) -> int:
+    """Add a message at `gateway` to the open batch for its next hop; see `put_in_batch`."""
     r = w.m.row[slot]
     host = r.secondary if r.attempt & 1 else r.home
     if w.constants[0].relays:
         host = entry_of(w, gateway, host, r.attempt)
-    put_in_batch(w, 0, slot, gateway, host, t)
+    return put_in_batch(w, 0, slot, gateway, host, t, n)
 
 
 @inlined
-def put_in_batch(w: Any, leg: int, slot: int, gateway: int, host: int, t: int) -> None:
-    """Add a message to the open batch from `gateway` to `host`, opening or closing as due."""
+def put_in_batch(w: Any, leg: int, slot: int, gateway: int, host: int, t: int, n: int) -> int:
+    """Add a message to the open batch from `gateway` to `host`, opening or closing as due.
+
+    A batch that opens becomes the last of the first `n` of `opened`; returns how many there are.
+    One whose age is up stays there: `send_off` closes it.
+    """
     r, c = w.m.row[slot], w.constants[0]
     batch = w.pairs[leg, gateway, host]
-    if batch >= 0:
-        due = w.b.row[batch].opened_ns + c.batch_age_ns
-        if due < t:
-            close_batch(w.b, w.pairs, c, w.lines, batch, due)
-            batch = -1
-    if batch < 0:
+    if batch < 0 or w.b.row[batch].opened_ns + c.batch_age_ns < t:
         batch = take_free(w.b)
         w.pairs[leg, gateway, host] = batch
         fresh = w.b.row[batch]
         fresh.ident = r.ident
         fresh.attempt = r.attempt
         fresh.opened_ns = t
+        fresh.arrival_ns = NEVER
         fresh.size_bytes = c.batch_header_bytes
         fresh.gateway = gateway
         fresh.host = host
         fresh.count = 0
-        fresh.members = -1
-        fresh.open = 1
+        fresh.others = -1
         fresh.leg = leg
-        push(w.lines, OPEN + leg * LEG, t + c.batch_age_ns, batch, gateway, 0)
+        w.opened[n] = batch
+        n += 1
     b = w.b.row[batch]
-    r.following = b.members
-    b.members = slot
+    if b.count < MEMBERS:
+        b.members[b.count] = slot
+    else:
+        r.following = b.others
+        b.others = slot
     b.count += 1
     b.size_bytes += wire_bytes(r, w.kinds)
     if b.count >= c.batch_count or b.size_bytes >= c.batch_bytes:
-        close_batch(w.b, w.pairs, c, w.lines, batch, t)
+        b.arrival_ns = t
+        w.pairs[leg, gateway, host] = -1
+    return n
+
+
+@passed
+def keep_open(w: Any, leg: int) -> int:
+    """Take the open batches of a leg out of their line, into `order.places`; return how many.
+
+    They lie there gateway by gateway, oldest first, as `send_off` put them.
+    """
+    lines, places = w.lines, w.order.places
+    size = lines.size[OPEN + leg * LEG]
+    for i in range(size):
+        places[i] = lines.due[OPEN + leg * LEG, i].slot
+    lines.size[OPEN + leg * LEG] = 0
+    return int(size)
 
 
 @inlined
-def close_batch(table: Any, pairs: Any, c: Any, lines: Any, batch: int, t: int) -> None:
-    """Hand a batch to its gateway's uplink at `t`."""
-    b = table.row[batch]
-    b.open = 0
-    pairs[b.leg, b.gateway, b.host] = -1
-    bps = c.relay_uplink_bps if b.leg else c.uplink_bps
-    b.work_ns = (b.size_bytes * NS_BITS + bps - 1) // bps
-    push(lines, UPLINK + b.leg * LEG, t, batch, b.gateway, 0)
+def take_open(w: Any, node: int, first: int, size: int) -> int:
+    """Begin `opened` with a gateway's open batches, the next of `keep_open`; return how many."""
+    places, n = w.order.places, 0
+    while first + n < size and w.b.row[places[first + n]].gateway == node:
+        w.opened[n] = places[first + n]
+        n += 1
+    return n
 
 
 @passed
-def flush_batches(w: Any, leg: int, t1: int) -> None:
-    """Close a leg's open batches whose age is up by `t1`; forget those closed before."""
-    lines, line = w.lines, OPEN + leg * LEG
-    kept = 0
-    row = lines.due[line]
-    for i in range(lines.size[line]):
-        batch, t = row[i].slot, row[i].time_ns
-        if w.b.row[batch].open == 0:
+def send_off(w: Any, leg: int, node: int, n: int, t0: int, t1: int) -> None:
+    """Close those of a gateway's first `n` batches in `opened` that are full or of age; take them
+    over its uplink and put them on the wire."""
+    lines, row, keys = w.lines, w.b.row, w.opened
+    c = w.constants[0]
+    bps = c.relay_uplink_bps if leg else c.uplink_bps
+    closed = 0
+    for i in range(n):
+        batch = keys[i]
+        b = row[batch]
+        t = min(b.arrival_ns, b.opened_ns + c.batch_age_ns)
+        if t > t1:
+            push(lines, OPEN + leg * LEG, t, batch, node, 0)
             continue
-        if t <= t1:
-            close_batch(w.b, w.pairs, w.constants[0], lines, batch, t)
-        else:
-            copy_entry(row, i, kept)
-            kept += 1
-    lines.size[line] = kept
+        if w.pairs[leg, node, b.host] == batch:
+            w.pairs[leg, node, b.host] = -1
+        b.work_ns = (b.size_bytes * NS_BITS + bps - 1) // bps
+        keys[closed] = ((t - t0) << TIME_SHIFT) | batch
+        closed += 1
+    order_keys(keys, 0, closed, row)
+    uplink, line = w.relay_uplink if leg else w.uplink, UPLINKED + leg * LEG
+    station, free, down = uplink.state[node], uplink.free_ns[node], w.down[node]
+    ends = Ends(w.ends, lines, line, node, t0, t1)
+    n = 0
+    for i in range(closed):
+        batch, t = keys[i] & SLOT, t0 + (keys[i] >> TIME_SHIFT)
+        n = arrive(station, free, row, batch, t, down, ends, n)
+        if n < 0:
+            n = refused(n)
+            lose_batch(w.m, w.b, lines, batch, t, GATEWAY_DOWN if down else UPLINK_FULL)
+    n = start_waiting(station, free, row, t1, ends, n)
+    depart_all(w, leg, n, t0)
 
 
 @passed
-def uplink_pass(w: Any, leg: int, t0: int, t1: int) -> None:
-    """Take a leg's closed batches over their gateways' uplinks and put them on the wire."""
-    lines, row, o = w.lines, w.b.row, w.order
-    nodes, metered = len(w.down), w.constants[0].metered
-    uplink, line = w.relay_uplink if leg else w.uplink, UPLINKED + leg * LEG
-    count = take_by_station(lines, UPLINK + leg * LEG, row, t0, t1, nodes, o)
-    n = take_due(lines, line, t0, t1, w.ends)
-    for node in range(nodes):
-        station, free = uplink.state[node], uplink.free_ns[node]
-        ends = Ends(w.ends, lines, line, node, t0, t1)
-        for i in range(o.first[node], o.first[node + 1] + 1):
-            if i < o.first[node + 1]:
-                ask_ahead(row, o.keys, i, count)
-                batch, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
-                n = arrive(station, free, row, batch, t, w.down[node], ends, n)
-                if n < 0:
-                    n = refused(n)
-                    reason = GATEWAY_DOWN if w.down[node] else UPLINK_FULL
-                    lose_batch(w.m, w.b, lines, batch, t, reason)
-            else:
-                n = start_waiting(station, free, row, t1, ends, n)
-            for j in range(n):
-                batch, t = w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT)
-                if metered:
-                    book_through(w.use, UP, row[batch].gateway, row[batch], t, t0)
-                depart(w, batch, t)
-            n = 0
+def depart_before(w: Any, leg: int, t0: int, t1: int) -> None:
+    """Put on the wire what uplinks were sending when the slice began."""
+    depart_all(w, leg, take_due(w.lines, UPLINKED + leg * LEG, t0, t1, w.ends), t0)
+
+
+@passed
+def depart_all(w: Any, leg: int, n: int, t0: int) -> None:
+    """Put the first `n` of `ends` on the wire."""
+    keys, row, metered = w.ends, w.b.row, w.constants[0].metered
+    loss = w.draw[RELAY_LOSS if leg else TRANSIT_LOSS]
+    delay = w.draw[RELAY_DELAY if leg else TRANSIT_DELAY]
+    for low in range(0, n, BLOCK):
+        count = min(BLOCK, n - low)
+        draw_ways(w.drawn, row, keys, low, count, loss, delay)
+        for j in range(count):
+            batch, t = keys[low + j] & SLOT, t0 + (keys[low + j] >> TIME_SHIFT)
+            if metered:
+                book_through(w.use, UP, row[batch].gateway, row[batch], t, t0)
+            depart(w, batch, t, j)
 
 
 @passed
@@ -201,79 +229,64 @@ def downlink_pass(w: Any, leg: int, t0: int, t1: int) -> None:
     for node in range(nodes):
         station, free = downlink.state[node], downlink.free_ns[node]
         ends = Ends(w.ends, lines, line, node, t0, t1)
-        for i in range(o.first[node], o.first[node + 1] + 1):
-            if i < o.first[node + 1]:
-                ask_ahead(row, o.keys, i, count)
-                ask_ahead_for_members(w, o.keys, i, count)
-                batch, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
-                n = arrive(station, free, row, batch, t, w.down[node], ends, n)
-                if n < 0:
-                    n = refused(n)
-                    reason = GATEWAY_DOWN if w.down[node] else DOWNLINK_FULL
-                    lose_batch(w.m, w.b, lines, batch, t, reason)
-            else:
-                n = start_waiting(station, free, row, t1, ends, n)
-            for j in range(n):
-                batch, t = w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT)
-                if metered:
-                    book_through(w.use, DOWN, row[batch].host, row[batch], t, t0)
-                unpack(w, batch, t)
-            n = 0
-
-
-@inlined
-def ask_ahead_for_members(w: Any, keys: Any, i: int, count: int) -> None:
-    """Ask memory for the newest two messages of a batch: its list is walked in no time."""
-    if i + AHEAD_TOO < count:
-        prefetch(w.m.row, w.b.row[keys[i + AHEAD_TOO] & SLOT].members)
-    if i + AHEAD_TOO // 2 < count:
-        b = w.b.row[keys[i + AHEAD_TOO // 2] & SLOT]
-        if b.count > 1:
-            prefetch(w.m.row, w.m.row[b.members].following)
+        for i in range(o.first[node], o.first[node + 1]):
+            ask_ahead(row, o.keys, i, count)
+            batch, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
+            n = arrive(station, free, row, batch, t, w.down[node], ends, n)
+            if n < 0:
+                n = refused(n)
+                reason = GATEWAY_DOWN if w.down[node] else DOWNLINK_FULL
+                lose_batch(w.m, w.b, lines, batch, t, reason)
+        n = start_waiting(station, free, row, t1, ends, n)
+        for j in range(n):
+            batch, t = w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT)
+            if metered:
+                book_through(w.use, DOWN, row[batch].host, row[batch], t, t0)
+            unpack(w, batch, t)
+        n = 0
 
 
 @inlined
 def unpack(w: Any, batch: int, t: int) -> None:
     """Let a batch's messages arrive at the egress of its host, or at its workers for relays."""
     b = w.b.row[batch]
-    slot = b.members
-    if w.constants[0].relays and b.leg == 0:
-        while slot >= 0:
-            r = w.m.row[slot]
-            following = r.following
-            here = (r.secondary if r.attempt & 1 else r.home) == b.host
-            push(w.lines, EGRESS if here else RELAYING, t, slot, b.host, 0)
-            slot = following
-    elif b.count == 1:
-        # Alone in its batch, a message's row need not be touched.
-        push(w.lines, EGRESS, t, slot, b.host, 0)
-    else:
-        while slot >= 0:
-            following = w.m.row[slot].following
-            push(w.lines, EGRESS, t, slot, b.host, 0)
-            slot = following
+    for i in range(min(b.count, MEMBERS)):
+        hand_over(w, b, b.members[i], t)
+    slot = b.others
+    while slot >= 0:
+        following = w.m.row[slot].following
+        hand_over(w, b, slot, t)
+        slot = following
     give_back(w.b, batch)
 
 
 @inlined
-def depart(w: Any, batch: int, t: int) -> None:
-    """Put a batch on the wire at `t`, as its link then is."""
+def hand_over(w: Any, b: Any, slot: int, t: int) -> None:
+    """Let a message out of its batch. Where nobody relays its row need not be touched."""
+    line = EGRESS
+    if w.constants[0].relays and b.leg == 0:
+        r = w.m.row[slot]
+        line = EGRESS if (r.secondary if r.attempt & 1 else r.home) == b.host else RELAYING
+    push(w.lines, line, t, slot, b.host, 0)
+
+
+@inlined
+def depart(w: Any, batch: int, t: int, j: int) -> None:
+    """Put a batch on the wire at `t`, as its link then is; `j`: its place in the block of draws."""
     b, c = w.b.row[batch], w.constants[0]
     if c.counts_batches:
         a, z = w.links.region[b.gateway], w.links.region[b.host]
         w.books.batches[b.leg, a, z, 0] += 1
         w.books.batches[b.leg, a, z, 1] += b.count
         w.books.batches[b.leg, a, z, 2] += b.size_bytes
-    key = w.draw[RELAY_LOSS if b.leg else TRANSIT_LOSS]
-    verdict = lost_on_link(w.links, b.gateway, b.host, key, b.ident, b.attempt)
-    if verdict != 0:
-        reason = LINK_LOSS if verdict == 1 else LINK_BLOCKED
+    passes = verdict(w.links, b.gateway, b.host, w.drawn[LOSS, j])
+    if passes != 0:
+        reason = LINK_LOSS if passes == 1 else LINK_BLOCKED
         lose_batch(w.m, w.b, w.lines, batch, t, reason)
         return
     bps = c.relay_downlink_bps if b.leg else c.downlink_bps
     b.work_ns = (b.size_bytes * NS_BITS + bps - 1) // bps
-    bits = mix64(w.draw[RELAY_DELAY if b.leg else TRANSIT_DELAY], b.ident, b.attempt)
-    due = t + link_delay(w.links, b.gateway, b.host, bits)
+    due = t + link_delay(w.links, b.gateway, b.host, w.drawn[DELAY, j])
     push(w.lines, WIRE + b.leg * LEG, due, batch, b.host, 0)
 
 
@@ -284,6 +297,8 @@ def relay_pass(w: Any, t0: int, t1: int) -> None:
     nodes = len(w.down)
     count = take_by_station(lines, RELAYING, row, t0, t1, nodes, o)
     take_by_station(lines, RELAYED, row, t0, t1, nodes, e)
+    depart_before(w, 1, t0, t1)
+    first, size = 0, keep_open(w, 1)
     for node in range(nodes):
         n = 0
         for i in range(e.first[node], e.first[node + 1]):
@@ -302,21 +317,25 @@ def relay_pass(w: Any, t0: int, t1: int) -> None:
                 lose(w.m, lines, slot, t, GATEWAY_DOWN if w.down[node] else RELAY_FULL)
         n = start_waiting(station, free, row, t1, ends, n)
         order_keys(w.ends, 0, n, row)
+        batches = take_open(w, node, first, size)
+        first += batches
         for j in range(n):
             r = row[w.ends[j] & SLOT]
             host = r.secondary if r.attempt & 1 else r.home
             t = t0 + (w.ends[j] >> TIME_SHIFT)
-            put_in_batch(w, 1, w.ends[j] & SLOT, node, host, t)
-    flush_batches(w, 1, t1)
+            batches = put_in_batch(w, 1, w.ends[j] & SLOT, node, host, t, batches)
+        send_off(w, 1, node, batches, t0, t1)
 
 
 @passed
 def lose_batch(m: Any, table: Any, lines: Any, batch: int, t: int, reason: int) -> None:
     """Lose all messages of a batch."""
-    slot = table.row[batch].members
+    b = table.row[batch]
+    for i in range(min(b.count, MEMBERS)):
+        lose(m, lines, b.members[i], t, reason)
+    slot = b.others
     while slot >= 0:
         following = m.row[slot].following
         lose(m, lines, slot, t, reason)
         slot = following
-    table.row[batch].open = 0
     give_back(table, batch)

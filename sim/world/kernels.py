@@ -377,7 +377,7 @@ def take_by_station(
     return count
 
 
-@inlined
+@passed
 def order_by_time(keys: Any, low: int, high: int, row: Any) -> None:
     """Sort keys [low, high), nearly in order, by time; what is due at the same time stays mixed."""
     moves = 16 * (high - low)
@@ -395,7 +395,7 @@ def order_by_time(keys: Any, low: int, high: int, row: Any) -> None:
                 return
 
 
-@inlined
+@passed
 def order_equals(keys: Any, first: Any, stations: int, row: Any, room: Any) -> None:
     """Put a station's keys of the same time, which are neighbours, into service order. Only here do
     rows count, so that memory is asked for all of them first."""

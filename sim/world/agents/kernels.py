@@ -117,7 +117,7 @@ def count_latency(
         books.uncounted[table] = 0
 
 
-@inlined
+@passed
 def count_pending(places: Any, count: int, counts: Any) -> None:
     """Make the first `count` of the counts that `count_latency` has put off."""
     for i in range(count):
@@ -237,7 +237,7 @@ def verdict(links: Any, a: int, b: int, bits: Any) -> int:
     return 1 if below64(bits, loss) else 0
 
 
-@inlined
+@passed
 def draw_ways(drawn: Any, row: Any, keys: Any, low: int, count: int, loss: Any, delay: Any) -> None:
     """Draw LOSS and DELAY of the ways that `keys` [low, low + count) go next, a block at most.
 

@@ -31,7 +31,7 @@ from sim.world.agents.payload.kernels import (
     revoke,
     wire_ns,
 )
-from sim.world.agents.state import DOWN, UP, Links, World
+from sim.world.agents.state import DOWN, UP, Links, Use, World
 from sim.world.chance import I64, U64, mix
 
 _FIRST_BYTES = 1 << 26
@@ -73,6 +73,17 @@ class Lanes(NamedTuple):
     verify_ns: int
     workers: int
     fanout: int
+
+
+class Ways(NamedTuple):
+    """What copies need of the `World`: to hand all of it to a kernel takes 60 us."""
+
+    constants: Any
+    draw: U64
+    links: Links
+    use: Use
+    down: NDArray[np.uint8]
+    ends: I64
 
 
 class PayloadBook:
@@ -151,7 +162,8 @@ class PayloadBook:
         rows = (self._batch, self._held, self._before, self._last_held, self._nevers)
         way = (self._depart, self._sender)
         numbers = (self._newest, self._base, self._size, self._way)
-        copy_all(world, self._lanes, closed, rows, way, *numbers)
+        ways = Ways(*(getattr(world, name) for name in Ways._fields))
+        copy_all(ways, self._lanes, closed, rows, way, *numbers)
         number = self._base + self._size
         columns = closed[:, [GATEWAY, FIRST, COUNT, SIZE]].tolist()
         for place, (gateway, first, items, size) in enumerate(columns):

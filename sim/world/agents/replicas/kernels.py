@@ -51,7 +51,7 @@ def coordinator(w: Any, shard: int, gateway: int, attempt: int) -> int:
     )
 
 
-@compiled
+@passed
 def others_of(w: Any, key: int, node: int) -> int:
     """Return a bitmap of the places in a key's row that hold its copies besides `node`.
 

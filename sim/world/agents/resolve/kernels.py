@@ -84,7 +84,7 @@ from sim.world.kernels import (
 from sim.world.registry.kernels import admit_registration
 
 
-@inlined
+@passed
 def draw_questions(w: Any, keys: Any, low: int, high: int, gateway: int) -> None:
     """Make the draws of what `keys` [low, high), a block, may ask at a gateway, many at a time;
     and ask memory for the cache's entries."""

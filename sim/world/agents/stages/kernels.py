@@ -66,6 +66,7 @@ from sim.world.agents.state import (
     LOSS,
     LOST,
     OFFERED_COLUMN,
+    OPEN,
     RESOLVED,
     RETRIED_COLUMN,
     RETRIES,
@@ -73,10 +74,11 @@ from sim.world.agents.state import (
     STORED_COLUMN,
     STORING,
     TRANSACTIONS,
+    UPLINKED,
 )
 from sim.world.agents.stations.kernels import Ends, arrive, refused, start_waiting
 from sim.world.agents.transit.kernels import (
-    depart_before,
+    depart_all,
     downlink_pass,
     join_batch,
     keep_open,
@@ -127,15 +129,6 @@ def solve(w: Any, cell: Any, o: Any, closed: Any, t0: int, t1: int, parts: int) 
         gateway_pass(w, t0, t1)
     if parts & AFTER == 0:
         return 0
-    answer_passes(w, t0, t1)
-    if t1 % GRID_NS == 0:
-        publish_pass(w, t1)
-    return int(collect(w, o, closed, t1))
-
-
-@passed
-def answer_passes(w: Any, t0: int, t1: int) -> None:
-    """Solve what comes after the directory has the questions."""
     shard_pass(w, t0, t1)
     fail_pass(w, t0, t1)
     locate_pass(w, t0, t1)
@@ -146,6 +139,9 @@ def answer_passes(w: Any, t0: int, t1: int) -> None:
     egress_pass(w, t0, t1)
     session_pass(w, t0, t1)
     settle_pass(w)
+    if t1 % GRID_NS == 0:
+        publish_pass(w, t1)
+    return int(collect(w, o, closed, t1))
 
 
 @passed
@@ -302,10 +298,10 @@ def locate_pass(w: Any, t0: int, t1: int) -> None:
     lines, row, o = w.lines, w.m.row, w.order
     nodes = len(w.down)
     count = take_by_station(lines, RESOLVED, row, t0, t1, nodes, o)
-    depart_before(w, 0, t0, t1)
-    first, size = 0, keep_open(w, 0)
+    depart_all(w, 0, take_due(lines, UPLINKED, t0, t1, w.ends), t0)
+    first, size, places = 0, keep_open(lines, OPEN, o.places), o.places
     for node in range(nodes):
-        n = take_open(w, node, first, size)
+        n = take_open(w.b.row, w.opened, places, node, first, size)
         first += n
         for i in range(o.first[node], o.first[node + 1]):
             ask_ahead(row, o.keys, i, count)

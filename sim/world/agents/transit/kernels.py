@@ -138,25 +138,24 @@ def put_in_batch(w: Any, leg: int, slot: int, gateway: int, host: int, t: int, n
 
 
 @passed
-def keep_open(w: Any, leg: int) -> int:
-    """Take the open batches of a leg out of their line, into `order.places`; return how many.
+def keep_open(lines: Any, line: int, places: Any) -> int:
+    """Take a leg's open batches out of their line, into `places`; return how many.
 
     They lie there gateway by gateway, oldest first, as `send_off` put them.
     """
-    lines, places = w.lines, w.order.places
-    size = lines.size[OPEN + leg * LEG]
+    size = lines.size[line]
     for i in range(size):
-        places[i] = lines.due[OPEN + leg * LEG, i].slot
-    lines.size[OPEN + leg * LEG] = 0
+        places[i] = lines.due[line, i].slot
+    lines.size[line] = 0
     return int(size)
 
 
 @inlined
-def take_open(w: Any, node: int, first: int, size: int) -> int:
+def take_open(row: Any, opened: Any, places: Any, node: int, first: int, size: int) -> int:
     """Begin `opened` with a gateway's open batches, the next of `keep_open`; return how many."""
-    places, n = w.order.places, 0
-    while first + n < size and w.b.row[places[first + n]].gateway == node:
-        w.opened[n] = places[first + n]
+    n = 0
+    while first + n < size and row[places[first + n]].gateway == node:
+        opened[n] = places[first + n]
         n += 1
     return n
 
@@ -194,12 +193,6 @@ def send_off(w: Any, leg: int, node: int, n: int, t0: int, t1: int) -> None:
             lose_batch(w.m, w.b, lines, batch, t, GATEWAY_DOWN if down else UPLINK_FULL)
     n = start_waiting(station, free, row, t1, ends, n)
     depart_all(w, leg, n, t0)
-
-
-@passed
-def depart_before(w: Any, leg: int, t0: int, t1: int) -> None:
-    """Put on the wire what uplinks were sending when the slice began."""
-    depart_all(w, leg, take_due(w.lines, UPLINKED + leg * LEG, t0, t1, w.ends), t0)
 
 
 @passed
@@ -249,25 +242,25 @@ def downlink_pass(w: Any, leg: int, t0: int, t1: int) -> None:
 @inlined
 def unpack(w: Any, batch: int, t: int) -> None:
     """Let a batch's messages arrive at the egress of its host, or at its workers for relays."""
-    b = w.b.row[batch]
+    b, relays = w.b.row[batch], w.constants[0].relays
     for i in range(min(b.count, MEMBERS)):
-        hand_over(w, b, b.members[i], t)
+        hand_over(w.m.row, w.lines, b, b.members[i], relays, t)
     slot = b.others
     while slot >= 0:
         following = w.m.row[slot].following
-        hand_over(w, b, slot, t)
+        hand_over(w.m.row, w.lines, b, slot, relays, t)
         slot = following
     give_back(w.b, batch)
 
 
 @inlined
-def hand_over(w: Any, b: Any, slot: int, t: int) -> None:
+def hand_over(row: Any, lines: Any, b: Any, slot: int, relays: int, t: int) -> None:
     """Let a message out of its batch. Where nobody relays its row need not be touched."""
     line = EGRESS
-    if w.constants[0].relays and b.leg == 0:
-        r = w.m.row[slot]
+    if relays and b.leg == 0:
+        r = row[slot]
         line = EGRESS if (r.secondary if r.attempt & 1 else r.home) == b.host else RELAYING
-    push(w.lines, line, t, slot, b.host, 0)
+    push(lines, line, t, slot, b.host, 0)
 
 
 @inlined
@@ -297,8 +290,8 @@ def relay_pass(w: Any, t0: int, t1: int) -> None:
     nodes = len(w.down)
     count = take_by_station(lines, RELAYING, row, t0, t1, nodes, o)
     take_by_station(lines, RELAYED, row, t0, t1, nodes, e)
-    depart_before(w, 1, t0, t1)
-    first, size = 0, keep_open(w, 1)
+    depart_all(w, 1, take_due(lines, UPLINKED + LEG, t0, t1, w.ends), t0)
+    first, size, places = 0, keep_open(lines, OPEN + LEG, o.places), o.places
     for node in range(nodes):
         n = 0
         for i in range(e.first[node], e.first[node + 1]):
@@ -317,7 +310,7 @@ def relay_pass(w: Any, t0: int, t1: int) -> None:
                 lose(w.m, lines, slot, t, GATEWAY_DOWN if w.down[node] else RELAY_FULL)
         n = start_waiting(station, free, row, t1, ends, n)
         order_keys(w.ends, 0, n, row)
-        batches = take_open(w, node, first, size)
+        batches = take_open(w.b.row, w.opened, places, node, first, size)
         first += batches
         for j in range(n):
             r = row[w.ends[j] & SLOT]

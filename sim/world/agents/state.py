@@ -144,6 +144,7 @@ begun before; NEVER while one is under way."""
 EVERYONE = (1 << 16) - 1
 
 MEMBERS = 17
+"""Messages that a batch's row has places for: as many as two cache lines hold."""
 BATCH_ROW = line_dtype(
     ("ident", np.int64),
     ("arrival_ns", np.int64),
@@ -164,8 +165,7 @@ BATCH_ROW = line_dtype(
 """Messages from one gateway to another; `leg`: 0, or 1 behind the gateway where they entered a
 region; `ident` and `attempt` are its first message's. `members`: its first messages, one of them in
 the row's first line; `others`: the newest of those that found no place there, which leads to the
-rest. `arrival_ns`: at the station where it is; before, when it was full, or
-NEVER."""
+rest. `arrival_ns`: at the station where it is; before, when it was full, or NEVER."""
 
 CACHE_ROW = np.dtype(
     [

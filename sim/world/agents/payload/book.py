@@ -34,8 +34,8 @@ from sim.world.agents.payload.kernels import (
 from sim.world.agents.state import DOWN, UP, Links, Use, World
 from sim.world.chance import I64, U64, mix
 
-_FIRST_BYTES = 1 << 26
-"""Memory reserved for what validators hold: rows that nobody uses take none."""
+_FIRST_ROWS = 1 << 16
+"""Rows that are reserved: those that nobody uses take no memory."""
 _FEW_ROWS = 1024
 """Up to here nothing is forgotten: it would not pay."""
 _COLUMNS = ("batch", "held", "handed", "committed", "last_held", "before")
@@ -112,7 +112,7 @@ class PayloadBook:
         self._retain_ns = parameters.retain_ns
         self._size = 0
         self._base = 0
-        rows = _FEW_ROWS + _FIRST_BYTES // (nodes * 8)
+        rows = _FIRST_ROWS
         self._batch = np.zeros((rows, 6), dtype=np.int64)
         self._held = np.zeros((rows, nodes), dtype=np.int64)
         self._handed = np.zeros((rows, nodes), dtype=np.bool_)
@@ -191,8 +191,7 @@ class PayloadBook:
 
     def _arrived(self, now_ns: int) -> None:
         """Forget the ways of the batches that came by `now_ns` to all to whom they come, once they
-        are every second one: no crash after it takes a copy of them back.
-        """
+        are every second one: no crash after it takes a copy of them back."""
         late = self._last_held[self._way : self._size] > now_ns
         first = int(late.argmax()) if late.any() else len(late)
         if 2 * first < len(late):

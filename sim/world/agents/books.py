@@ -16,6 +16,7 @@ from sim.world.agents.state import (
     COLUMNS,
     DELIVERED_COLUMN,
     DROPPED_COLUMN,
+    LOOKUP_SUMS,
     OFFERED_COLUMN,
     RETRIED_COLUMN,
     RETURNS,
@@ -51,7 +52,7 @@ _OUTCOME[DROPPED_COLUMN:] = DROPPED
 _REASON = np.full(COLUMNS, -1, dtype=np.int64)
 _REASON[RETRIED_COLUMN:DROPPED_COLUMN] = np.arange(DELIVERED)
 _REASON[DROPPED_COLUMN:] = np.arange(DELIVERED)
-_LOOKUP_SUMS = LOOKUPS.index("lookups")
+_SUMS = LOOKUPS[-LOOKUP_SUMS:]
 
 
 class Ledger:
@@ -158,12 +159,12 @@ def _sum_lookups(books: Books, query_bytes: int) -> None:
     """Enter what was asked without a DHT: a hop, a round, a call and a message for each question,
     but none where a gateway's own host answers."""
     sums, sent = books.lookups[..., ROUTE_FOUND, :], books.asked[..., 0] - books.asked[..., 1]
-    sums[..., 0] += books.asked[..., 0]
+    sums[..., _SUMS.index("lookups")] += books.asked[..., 0]
     for column in ("depth", "rounds", "rpcs", "messages"):
-        sums[..., LOOKUPS.index(column) - _LOOKUP_SUMS] += sent
-    sums[..., LOOKUPS.index("bytes") - _LOOKUP_SUMS] += sent * query_bytes
+        sums[..., _SUMS.index(column)] += sent
+    sums[..., _SUMS.index("bytes")] += sent * query_bytes
     between = ~np.eye(sent.shape[1], dtype=np.bool_)
-    sums[..., LOOKUPS.index("crossings") - _LOOKUP_SUMS] += sent * between
+    sums[..., _SUMS.index("crossings")] += sent * between
     books.asked[:] = 0
 
 

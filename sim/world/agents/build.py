@@ -33,6 +33,7 @@ from sim.world.agents.state import (
     LINES,
     LOOKUP_SUMS,
     MESSAGE_ROW,
+    PLACE,
     QUERY_ROW,
     RECORD_ROW,
     RELAY_LINES,
@@ -115,7 +116,7 @@ def build_world(
         carried=carried,
         ends=np.zeros(_FIRST_ROWS + nodes, dtype=np.int64),
         opened=np.zeros(_FIRST_ROWS + nodes, dtype=np.int64),
-        drawn=np.zeros((6, BLOCK), dtype=np.uint64),
+        drawn=np.zeros((PLACE + 1, BLOCK), dtype=np.uint64),
     )
 
 
@@ -126,7 +127,6 @@ def _books(nodes: int, regions: int) -> Books:
         samples=np.zeros((0, len(SAMPLES)), dtype=np.int64),
         tally=np.zeros(4, dtype=np.int64),
         kept=np.zeros(len(KINDS), dtype=np.int64),
-        joined=np.zeros(1, dtype=np.int64),
         lookups=np.zeros(
             (len(QUESTIONS), regions, regions, len(LOOKUP_OUTCOMES), LOOKUP_SUMS), np.int64
         ),

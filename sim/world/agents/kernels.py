@@ -218,16 +218,13 @@ def send_at(w: Any, slot: int, t: int, drawn: Any) -> None:
 
 @inlined
 def lost_on_link(links: Any, a: int, b: int, key: Any, ident: int, attempt: int) -> int:
-    """Give a link's verdict on a transmission: 0 passes, 1 lost, 2 blocked.
-
-    `key`, `ident`, `attempt`: of the draw, which is made only where something may be lost.
-    """
+    """Make the draw of (key, ident, attempt) and give the `verdict` of a link by it."""
     return verdict(links, a, b, mix64(key, ident, attempt))
 
 
 @inlined
 def verdict(links: Any, a: int, b: int, bits: Any) -> int:
-    """Give a link's verdict on a transmission, with its draw made before."""
+    """Give a link's verdict on a transmission, by its draw: 0 passes, 1 lost, 2 blocked."""
     if links.special[a, b]:
         loss = links.loss_ppb[a, b]
     else:

@@ -145,7 +145,7 @@ class AgentPlane:
         fresh = len(cell.time_ns) + int(world.thinkers.size[0]) + len(toggling)
         released = int(world.people["stored"][toggling].sum()) if len(toggling) else 0
         self._world = fitted(world, fresh, self._payload.awaiting, released)
-        self._payload.make_room(len(self._world.ends))
+        self._payload.fit(len(self._world.ends))
 
     def _look_around(self) -> None:
         """Look who is down at this grid boundary, after what the registry wrote is in force."""

@@ -285,8 +285,6 @@ class Books(NamedTuple):
     """[samples, resolutions asked, joined an entry, met one that had run out]."""
     kept: I64
     """Messages stored now, by kind."""
-    joined: I64
-    """[0]: transactions that joined their gateways' batches in this slice."""
     lookups: I64
     """[question, source region, target region, outcome, sums from `lookups` to `timeouts`]."""
     asked: I64

@@ -112,14 +112,13 @@ class PayloadBook:
         self._retain_ns = parameters.retain_ns
         self._size = 0
         self._base = 0
-        rows = _FIRST_ROWS
-        self._batch = np.zeros((rows, 6), dtype=np.int64)
-        self._held = np.zeros((rows, nodes), dtype=np.int64)
-        self._handed = np.zeros((rows, nodes), dtype=np.bool_)
-        self._committed = np.zeros(rows, dtype=np.int64)
-        self._last_held = np.zeros(rows, dtype=np.int64)
+        self._batch = np.zeros((_FIRST_ROWS, 6), dtype=np.int64)
+        self._held = np.zeros((_FIRST_ROWS, nodes), dtype=np.int64)
+        self._handed = np.zeros((_FIRST_ROWS, nodes), dtype=np.bool_)
+        self._committed = np.zeros(_FIRST_ROWS, dtype=np.int64)
+        self._last_held = np.zeros(_FIRST_ROWS, dtype=np.int64)
         """When the last of those to whom a copy comes holds it."""
-        self._before = np.zeros(rows, dtype=np.int64)
+        self._before = np.zeros(_FIRST_ROWS, dtype=np.int64)
         """Number of the same gateway's batch before, -1: none."""
         self._way = 0
         """The first row of which a copy may be on its way; all that a crash can take back."""
@@ -137,23 +136,24 @@ class PayloadBook:
         """Rises whenever a time at which somebody holds a batch has changed after its close."""
         self._done = [0] * nodes
         """No batch with a number below this is left to hand to the validator."""
-        self.awaiting = 0
-        """Transactions in open or closed batches, not committed."""
+        self._final = 0
+        """Transactions committed."""
 
     # -- slices -------------------------------------------------------------------------------
 
-    def make_room(self, transactions: int) -> None:
+    @property
+    def awaiting(self) -> int:
+        """Transactions in open or closed batches, not committed."""
+        return int(self.open.numbers.sum() + self.open.items.sum()) - self._final
+
+    def fit(self, transactions: int) -> None:
         """Make room in `closed` for what so many transactions may close in a slice."""
         room = transactions + self._nodes
         if len(self.closed) < room:
             self.closed = np.zeros((room * 3 // 2, 6), dtype=np.int64)
 
     def collect(self, world: World, count: int, t1: int) -> None:
-        """Take in the transactions that joined in a slice to `t1`, and send out the first `count`
-        of `closed`."""
-        joined = world.books.joined
-        self.awaiting += int(joined[0])
-        joined[0] = 0
+        """Send out the first `count` of `closed`, which closed in a slice to `t1`."""
         if not count:
             return
         closed = self.closed[:count]
@@ -215,7 +215,6 @@ class PayloadBook:
     def crash(self, world: World, node: int, now_ns: int) -> None:
         """Lose a gateway's open batch, and the copies that had not left or were not held."""
         self.version += 1
-        self.awaiting -= int(self.open.items[node])
         lose_open(world, self.open, node, now_ns)
         # Of what came to all only a pulled copy can still be under way, to the node itself.
         pulled = self._held[: self._way, node]
@@ -324,7 +323,7 @@ class PayloadBook:
         batches = self._batch[rows]
         count = int(batches[:, COUNT].sum())
         commit_batches(world, batches, np.empty(count, dtype=np.int64), now_ns)
-        self.awaiting -= count
+        self._final += count
         if self._size > _FEW_ROWS:
             self._forget(now_ns - self._retain_ns)
 

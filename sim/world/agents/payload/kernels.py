@@ -30,7 +30,6 @@ def collect(w: Any, o: Any, closed: Any, t1: int) -> int:
     """
     lines = w.lines
     count = 0
-    w.books.joined[0] += lines.size[TRANSACTIONS]
     for i in range(lines.size[TRANSACTIONS]):
         slot, t = lines.due[TRANSACTIONS, i].slot, lines.due[TRANSACTIONS, i].time_ns
         r = w.m.row[slot]

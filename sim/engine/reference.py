@@ -116,8 +116,8 @@ class Reference:
             self._run_to(start_ns)
             self.registry.publish(start_ns)
             cell = self.workload.cell(self.next_cell)
-            for row in zip(*(column.tolist() for column in cell), strict=True):
-                time_ns, ident, kind, source, target, size = row
+            rows = zip(*(column.tolist() for column in cell[1:]), strict=True)
+            for ident, (time_ns, kind, source, target, size) in enumerate(rows, cell.first):
                 message = Message(ident, kind, source, target, size, time_ns)
                 self.env.process(self.drawn(message))
             self.next_cell += 1

@@ -9,7 +9,7 @@ Must not know: who is online (the plane thins by that), gateways, slices.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,27 +57,56 @@ from sim.world.kernels import BLOCK
 
 _NHZ_NS = 1e18
 """Nanohertz times nanoseconds in one event."""
+_CELLS_AT_A_TIME = 64
 
 
-class Cell(NamedTuple):
-    """Arrivals of one grid cell, by kind, times in (start, end]; `target` is -1 without one.
+class Columns(NamedTuple):
+    """Arrivals, one an entry; `target` is -1 without one.
 
     `target`: an agent, or a capability for lookups of one.
     """
 
     time_ns: I64
-    ident: I64
     kind: NDArray[np.uint8]
     source: NDArray[np.int32]
     target: NDArray[np.int32]
     size_bytes: NDArray[np.int32]
 
 
+class Cell(NamedTuple):
+    """Arrivals of one grid cell, by kind, times in (start, end]; columns as those of `Columns`."""
+
+    first: int
+    """Identity of the first; those of the others follow."""
+    time_ns: I64
+    kind: NDArray[np.uint8]
+    source: NDArray[np.int32]
+    target: NDArray[np.int32]
+    size_bytes: NDArray[np.int32]
+
+
+def room_for(count: int) -> Columns:
+    """Return columns to draw `count` arrivals into."""
+    time_ns, kind = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.uint8)
+    return Columns(time_ns, kind, *(np.empty(count, dtype=np.int32) for _ in range(3)))
+
+
+def part(columns: Columns, first: int, last: int) -> Columns:
+    """Return a view of entries [first, last)."""
+    return Columns(*(column[first:last] for column in columns))
+
+
+def retain(columns: Columns, stays: NDArray[np.bool_]) -> Columns:
+    """Move the entries that stay to the front; return a view of them."""
+    kept = part(columns, 0, int(np.count_nonzero(stays)))
+    for column, front in zip(columns, kept, strict=True):
+        front[:] = column[stays]
+    return kept
+
+
 def no_arrivals() -> Cell:
     """Return a cell in which nothing arrives."""
-    empty = np.zeros(0, dtype=np.int64)
-    small = empty.astype(np.int32)
-    return Cell(empty, empty, empty.astype(np.uint8), small, small, small)
+    return Cell(0, *room_for(0))
 
 
 class Senders(NamedTuple):
@@ -88,6 +117,16 @@ class Senders(NamedTuple):
     owned: I64
     to: I64
     """Empty: anybody."""
+
+
+class Draft(NamedTuple):
+    """Arrivals of a kind to be drawn: `count` of them, of which some may not stay."""
+
+    traffic: Traffic
+    key: np.uint64
+    count: int
+    regions: tuple[int, ...] = ()
+    """Only senders of these; empty: all."""
 
 
 class Workload:
@@ -116,6 +155,8 @@ class Workload:
         self._mates = _words(affine(chance.key("agents/communities"), 0, self._agents))
         self._ranks = _words(affine(chance.key("agents/popularity"), 0, self._agents))
         self._room = np.empty((2, BLOCK), dtype=np.uint64)
+        self._counts: dict[int, tuple[int, list[int]]] = {}
+        """By kind: a block of cells, and how many arrivals each of them has."""
         self._surges: dict[int, Surge] = {}
         self._attacks: dict[int, Senders] = {}
         self._floods = {
@@ -138,96 +179,109 @@ class Workload:
 
     def cell(self, number: int) -> Cell:
         """Draw the arrivals of cell `number`."""
-        parts = [
-            self._kind(traffic, number, KINDS[traffic.kind], self._keys[traffic.kind])
+        drafts = [
+            Draft(traffic, self._keys[traffic.kind], self._count(traffic, number))
             for traffic in self._open
         ]
         for _, surge in sorted(self._surges.items()):
-            parts += [
+            drafts += [
                 self._surplus(traffic, number, surge)
                 for traffic in self._open
                 if not surge.kinds or traffic.kind in surge.kinds
             ]
-        for place, senders in sorted(self._attacks.items()):
-            parts.append(self._flood(senders, number, place))
-        if not parts:
-            return no_arrivals()
-        columns = [np.concatenate(c) if len(c) > 1 else c[0] for c in zip(*parts, strict=True)]
-        time_ns, kind, source, target, size = columns
-        if len(time_ns) >= 1 << ID_INDEX_BITS:
-            raise ValueError(f"{len(time_ns)} arrivals in one cell of {GRID_NS} ns: too many")
-        first = number << ID_INDEX_BITS
-        ident = np.arange(first, first + len(time_ns), dtype=np.int64)
-        return Cell(time_ns, ident, kind, source, target, size)
+        floods = [
+            (self._flood_count(senders, number, place), senders)
+            for place, senders in sorted(self._attacks.items())
+        ]
+        room = sum(draft.count for draft in drafts) + sum(count for count, _ in floods)
+        if room >= 1 << ID_INDEX_BITS:
+            raise ValueError(f"{room} arrivals in one cell of {GRID_NS} ns: too many")
+        columns, size = room_for(room), 0
+        for draft in drafts:
+            free = part(columns, size, size + draft.count)
+            size += len(self._draw(draft, number, free).time_ns)
+        for count, senders in floods:
+            self._flood(senders, number, part(columns, size, size + count))
+            size += count
+        return Cell(number << ID_INDEX_BITS, *part(columns, 0, size))
 
-    def _surplus(self, traffic: Traffic, number: int, surge: Surge) -> tuple[NDArray[Any], ...]:
-        """Draw what a surge adds to a kind: everybody's, of which some regions' are kept."""
+    def _count(self, traffic: Traffic, number: int) -> int:
+        """Draw how many arrivals of a kind a cell has, for many cells at a time: a stream made
+        amid other work takes thrice as long."""
+        block, place = divmod(number, _CELLS_AT_A_TIME)
+        known = self._counts.get(traffic.kind)
+        if known is None or known[0] != block:
+            first = block * _CELLS_AT_A_TIME
+            name = KINDS[traffic.kind]
+            numbers = range(first, first + _CELLS_AT_A_TIME)
+            known = (block, [self._poisson(traffic, name, cell, PPM) for cell in numbers])
+            self._counts[traffic.kind] = known
+        return known[1][place]
+
+    def _poisson(self, traffic: Traffic, name: str, number: int, factor_ppm: int) -> int:
+        """Draw a number of arrivals under `name`, at `factor_ppm` of the kind's highest rate."""
+        rng = self._chance.stream(f"agents/workload/{name}/{number}")
+        mean = self._senders(traffic)[1] * _peak_nhz(traffic) * GRID_NS / _NHZ_NS
+        return int(rng.poisson(mean * (factor_ppm / PPM)))
+
+    def _senders(self, traffic: Traffic) -> tuple[int, int]:
+        """Return the first of those who send a kind, and how many they are: who registers late."""
+        late = registered_count(self._parameters) if traffic.kind == REGISTRATION else self._agents
+        return (late, self._agents - late) if late < self._agents else (0, self._agents)
+
+    def _surplus(self, traffic: Traffic, number: int, surge: Surge) -> Draft:
+        """Draw how many arrivals a surge adds to a kind: everybody's, of which some regions' are
+        kept."""
         name = f"surge/{surge.place}/{KINDS[traffic.kind]}"
         key = np.uint64(self._chance.key(f"agents/workload/{name}"))
-        columns = self._kind(traffic, number, name, key, surge.factor_ppm - PPM)
-        if not surge.regions:
-            return columns
-        inside = np.isin(self._region[columns[2]], surge.regions)
-        return tuple(column[inside] for column in columns)
+        count = self._poisson(traffic, name, number, surge.factor_ppm - PPM)
+        return Draft(traffic, key, count, surge.regions)
 
-    def _flood(self, senders: Senders, number: int, place: int) -> tuple[NDArray[Any], ...]:
+    def _flood_count(self, senders: Senders, number: int, place: int) -> int:
+        rng = self._chance.stream(f"agents/assault/{place}/{number}")
+        mean = len(senders.owned) * float(senders.flood.rate_nhz) * GRID_NS / _NHZ_NS
+        return int(rng.poisson(mean))
+
+    def _flood(self, senders: Senders, number: int, columns: Columns) -> None:
         """Draw what owned agents send in a cell: Poisson, senders and receivers uniform."""
         flood, key, owned, to = senders
-        rng = self._chance.stream(f"agents/assault/{place}/{number}")
-        count = int(rng.poisson(len(owned) * float(flood.rate_nhz) * GRID_NS / _NHZ_NS))
-        time_ns = np.empty(count, dtype=np.int64)
+        time_ns, kind, source, target, size_bytes = columns
         draw_times(key, number, time_ns)
-        source = np.empty(count, dtype=np.int32)
         draw_uniform(key, number, SOURCE, 0, len(owned), source)
         source.sort()
-        source = owned[source].astype(np.int32)
-        target = np.full(count, -1, dtype=np.int32)
+        source[:] = owned[source]
+        target[:] = -1
         if flood.kind in (MESSAGE, LOOKUP_ID):
             draw_uniform(key, number, PEER, 0, len(to) or self._agents, target)
-            target = to[target].astype(np.int32) if len(to) else target
-            target = np.where(target == source, (target + 1) % self._agents, target)
-        size = np.full(count, flood.size_bytes, dtype=np.int32)
-        kind = np.full(count, flood.kind, dtype=np.uint8)
-        return time_ns, kind, source, target.astype(np.int32), size
+            if len(to):
+                target[:] = to[target]
+            target[:] = np.where(target == source, (target + 1) % self._agents, target)
+        size_bytes[:], kind[:] = flood.size_bytes, flood.kind
 
-    def _kind(
-        self, traffic: Traffic, number: int, name: str, key: np.uint64, factor_ppm: int = PPM
-    ) -> tuple[NDArray[Any], ...]:
-        """Draw a kind's arrivals of a cell under `name`, at `factor_ppm` of its rate."""
-        rng = self._chance.stream(f"agents/workload/{name}/{number}")
-        arrivals = traffic.arrivals
-        assert not isinstance(arrivals, ClosedLoop)
-        peak_nhz = arrivals.rate_nhz
-        if isinstance(arrivals, Bursts):
-            peak_nhz = max(peak_nhz, arrivals.burst_rate_nhz)
-        elif isinstance(arrivals, Diurnal):
-            peak_nhz += arrivals.rate_nhz * arrivals.amplitude_ppm // PPM
-        senders = self._agents
-        late = 0
-        if traffic.kind == REGISTRATION and registered_count(self._parameters) < senders:
-            late = registered_count(self._parameters)
-            senders -= late
-        mean = senders * float(peak_nhz) * GRID_NS / _NHZ_NS * (factor_ppm / PPM)
-        count = int(rng.poisson(mean))
-        time_ns = np.empty(count, dtype=np.int64)
-        draw_times(key, number, time_ns)
-        source = np.empty(count, dtype=np.int32)
-        draw_uniform(key, number, SOURCE, late, senders, source)
+    def _draw(self, draft: Draft, number: int, columns: Columns) -> Columns:
+        """Draw a kind's arrivals of a cell into `columns`; return those that stay."""
+        traffic, key = draft.traffic, draft.key
+        first, senders = self._senders(traffic)
+        draw_times(key, number, columns.time_ns)
+        draw_uniform(key, number, SOURCE, first, senders, columns.source)
         # In order of senders: the pairs (time, sender) have the same law, memory likes it better.
-        source.sort()
-        if late:
-            source = self._registration.backward(source).astype(np.int32)
-        if isinstance(arrivals, Bursts | Diurnal):
-            thin = np.empty(count, dtype=np.int64)
+        columns.source.sort()
+        if first:
+            columns.source[:] = self._registration.backward(columns.source)
+        if isinstance(traffic.arrivals, Bursts | Diurnal):
+            thin = np.empty(len(columns.time_ns), dtype=np.int64)
             draw_uniform(key, number, THIN, 0, PPM, thin)
-            keep = thin * (peak_nhz / PPM) < self._rates(traffic, time_ns, source)
-            time_ns, source = time_ns[keep], source[keep]
-        size = np.full(len(source), traffic.size_bytes, dtype=np.int32)
+            rates = self._rates(traffic, columns.time_ns, columns.source)
+            columns = retain(columns, thin * (_peak_nhz(traffic) / PPM) < rates)
+        columns.kind[:] = traffic.kind
+        columns.size_bytes[:] = traffic.size_bytes
         if traffic.size_spread_bytes:
             least, width = traffic.size_bytes, traffic.size_spread_bytes + 1
-            draw_uniform(key, number, SIZE, least, width, size)
-        kind = np.full(len(source), traffic.kind, dtype=np.uint8)
-        return time_ns, kind, source, self._targets(traffic, number, source, key), size
+            draw_uniform(key, number, SIZE, least, width, columns.size_bytes)
+        self._targets(traffic, number, columns, key)
+        if draft.regions:
+            return retain(columns, np.isin(self._region[columns.source], draft.regions))
+        return columns
 
     def _rates(
         self, traffic: Traffic, time_ns: I64, source: NDArray[np.int32]
@@ -245,10 +299,9 @@ class Workload:
         swing = 1.0 + arrivals.amplitude_ppm / PPM * np.cos(angle)
         return np.asarray(arrivals.rate_nhz * swing, dtype=np.float64)
 
-    def _targets(
-        self, traffic: Traffic, number: int, source: NDArray[np.int32], key: np.uint64
-    ) -> NDArray[np.int32]:
-        target = np.full(len(source), -1, dtype=np.int32)
+    def _targets(self, traffic: Traffic, number: int, columns: Columns, key: np.uint64) -> None:
+        target = columns.target
+        target[:] = -1
         if traffic.kind == LOOKUP_CAPABILITY:
             draw_uniform(key, number, PEER, 0, self._parameters.capabilities, target)
         elif traffic.kind in (MESSAGE, LOOKUP_ID):
@@ -256,7 +309,7 @@ class Workload:
             draw_targets(
                 key,
                 number,
-                source,
+                columns.source,
                 self._starts,
                 where,
                 self._mates,
@@ -265,7 +318,6 @@ class Workload:
                 self._room,
                 target,
             )
-        return target
 
     def _destinations(self, traffic: Traffic) -> tuple[I64, I64]:
         """Return (locality, community, members) and the alias table of popularity, if any."""
@@ -280,6 +332,17 @@ class Workload:
             table = alias_table(weights / weights.sum())
             self._alias[asked.zipf_exponent_micro] = table
         return where, table
+
+
+def _peak_nhz(traffic: Traffic) -> float:
+    """Return the highest rate of a kind's arrivals, by which thinned ones are drawn."""
+    arrivals = traffic.arrivals
+    assert not isinstance(arrivals, ClosedLoop)
+    if isinstance(arrivals, Bursts):
+        return float(max(arrivals.rate_nhz, arrivals.burst_rate_nhz))
+    if isinstance(arrivals, Diurnal):
+        return float(arrivals.rate_nhz + arrivals.rate_nhz * arrivals.amplitude_ppm // PPM)
+    return float(arrivals.rate_nhz)
 
 
 def _senders(

@@ -38,8 +38,10 @@ _FIRST_ROWS = 1 << 16
 """Rows that are reserved: those that nobody uses take no memory."""
 _FEW_ROWS = 1024
 """Up to here nothing is forgotten: it would not pay."""
-_COLUMNS = ("batch", "held", "handed", "committed", "last_held", "before")
-_ON_THE_WAY = ("depart", "sender")
+_FIRST_PLACES = 256
+"""Few enough to stay in the processor's cache."""
+_COLUMNS = ("batch", "handed", "committed", "before", "place")
+_PLACED = ("held", "depart", "sender")
 
 
 class OpenBatches(NamedTuple):
@@ -113,22 +115,24 @@ class PayloadBook:
         self._size = 0
         self._base = 0
         self._batch = np.zeros((_FIRST_ROWS, 6), dtype=np.int64)
-        self._held = np.zeros((_FIRST_ROWS, nodes), dtype=np.int64)
         self._handed = np.zeros((_FIRST_ROWS, nodes), dtype=np.bool_)
         self._committed = np.zeros(_FIRST_ROWS, dtype=np.int64)
-        self._last_held = np.zeros(_FIRST_ROWS, dtype=np.int64)
-        """When the last of those to whom a copy comes holds it."""
         self._before = np.zeros(_FIRST_ROWS, dtype=np.int64)
         """Number of the same gateway's batch before, -1: none."""
-        self._way = 0
-        """The first row of which a copy may be on its way; all that a crash can take back."""
-        self._depart = np.zeros((_FEW_ROWS, nodes), dtype=np.int64)
-        """When each validator's copy leaves its sender, from row `_way` on."""
-        self._sender = np.zeros((_FEW_ROWS, nodes), dtype=np.int32)
+        self._place = np.zeros(_FIRST_ROWS, dtype=np.int32)
+        """Where the next three tell of a row, -1 since all validators have held it for a while."""
+        self._held = np.zeros((_FIRST_PLACES, nodes), dtype=np.int64)
+        """When each validator holds the batch."""
+        self._depart = np.zeros((_FIRST_PLACES, nodes), dtype=np.int64)
+        """When each validator's copy leaves its sender."""
+        self._sender = np.zeros((_FIRST_PLACES, nodes), dtype=np.int32)
+        self._free = np.arange(_FIRST_PLACES, dtype=np.int32)
+        """Places that tell of no row."""
         self.closed = np.zeros((_FEW_ROWS, 6), dtype=np.int64)
         """Room for the batches that close in a slice."""
         self._newest = np.full(nodes, -1, dtype=np.int64)
         self._nevers = np.full(nodes, NEVER, dtype=np.int64)
+        self._long_since = np.zeros(nodes, dtype=np.int64)
         self._numbers: dict[tuple[int, int], int] = {}
         self._refs: list[PayloadRef] = []
         """The reference of each row."""
@@ -159,11 +163,13 @@ class PayloadBook:
         closed = self.closed[:count]
         closed = closed[np.lexsort((closed[:, FIRST], closed[:, GATEWAY], closed[:, CLOSED]))]
         self._make_room(count, t1)
-        rows = (self._batch, self._held, self._before, self._last_held, self._nevers)
-        way = (self._depart, self._sender)
-        numbers = (self._newest, self._base, self._size, self._way)
+        self._place[self._size : self._size + count] = self._free[:count]
+        self._free = self._free[count:]
+        rows = (self._batch, self._before, self._place)
+        placed = (self._held, self._depart, self._sender)
         ways = Ways(*(getattr(world, name) for name in Ways._fields))
-        copy_all(ways, self._lanes, closed, rows, way, *numbers)
+        numbers = (self._newest, self._base, self._size)
+        copy_all(ways, self._lanes, closed, rows, placed, self._nevers, *numbers)
         number = self._base + self._size
         columns = closed[:, [GATEWAY, FIRST, COUNT, SIZE]].tolist()
         for place, (gateway, first, items, size) in enumerate(columns):
@@ -176,11 +182,14 @@ class PayloadBook:
     def _make_room(self, count: int, now_ns: int) -> None:
         if self._size + count > len(self._batch):
             self._widen(_COLUMNS, self._size, (self._size + count) * 2)
-        if self._size - self._way + count > len(self._depart):
-            self._arrived(now_ns)
-        under_way = self._size - self._way
-        if under_way + count > len(self._depart):
-            self._widen(_ON_THE_WAY, under_way, (under_way + count) * 2)
+        if len(self._free) >= count:
+            return
+        self._release(now_ns - GRID_NS)
+        places = len(self._held)
+        if len(self._free) < max(count, places // 2):
+            self._widen(_PLACED, places, places * 2 + count)
+            fresh = np.arange(places, len(self._held), dtype=np.int32)
+            self._free = np.concatenate((self._free, fresh))
 
     def _widen(self, names: tuple[str, ...], used: int, rows: int) -> None:
         for name in names:
@@ -189,17 +198,18 @@ class PayloadBook:
             fresh[:used] = old[:used]
             setattr(self, f"_{name}", fresh)
 
-    def _arrived(self, now_ns: int) -> None:
-        """Forget the ways of the batches that came by `now_ns` to all to whom they come, once they
-        are every second one: no crash after it takes a copy of them back."""
-        late = self._last_held[self._way : self._size] > now_ns
-        first = int(late.argmax()) if late.any() else len(late)
-        if 2 * first < len(late):
-            return
-        for name in _ON_THE_WAY:
-            column: NDArray[Any] = getattr(self, f"_{name}")
-            column[: len(late) - first] = column[first : len(late)]
-        self._way += first
+    def _release(self, before_ns: int) -> None:
+        """Free the places of batches that all validators hold since `before_ns`, earlier than which
+        nobody asks any more: no crash takes them back, and the times say nothing new."""
+        rows = np.flatnonzero(self._place[: self._size] >= 0)
+        known = rows[self._held[self._place[rows]].max(axis=1) <= before_ns]
+        self._free = np.concatenate((self._free, self._place[known]))
+        self._place[known] = -1
+
+    def _times(self, row: int) -> I64:
+        """Return when each validator holds a batch, NEVER where it does not come; 0: long since."""
+        place = int(self._place[row])
+        return self._long_since if place < 0 else self._held[place]
 
     # -- faults -------------------------------------------------------------------------------
 
@@ -216,14 +226,11 @@ class PayloadBook:
         """Lose a gateway's open batch, and the copies that had not left or were not held."""
         self.version += 1
         lose_open(world, self.open, node, now_ns)
-        # Of what came to all only a pulled copy can still be under way, to the node itself.
-        pulled = self._held[: self._way, node]
-        pulled[pulled > now_ns] = NEVER
-        for row in range(self._way, self._size):
-            held, way = self._held[row], row - self._way
-            root = int(self._batch[row, GATEWAY])
+        for row in np.flatnonzero(self._place[: self._size] >= 0).tolist():
+            place = self._place[row]
+            held, root = self._held[place], int(self._batch[row, GATEWAY])
             if held.max() > now_ns:
-                revoke(root, node, now_ns, held, self._depart[way], self._sender[way])
+                revoke(root, node, now_ns, held, self._depart[place], self._sender[place])
         for lane in (self._lanes.up_free_ns, self._lanes.down_free_ns, self._lanes.verify_free_ns):
             lane[node] = 0
 
@@ -238,7 +245,8 @@ class PayloadBook:
             return ()
         handed = self._handed[start:end, validator]
         settled = handed | (self._committed[start:end] != NEVER)
-        held = self._held[start:end, validator] <= now_ns
+        places = self._place[start:end]
+        held = (places < 0) | (self._held[places, validator] <= now_ns)
         refs = []
         for row in (start + np.flatnonzero(held & ~settled)).tolist():
             before = int(self._before[row]) - self._base
@@ -254,7 +262,7 @@ class PayloadBook:
         latest = 0
         for ref in refs:
             row = self._row(ref)
-            latest = max(latest, NEVER if row is None else int(self._held[row, validator]))
+            latest = max(latest, NEVER if row is None else int(self._times(row)[validator]))
         return None if latest == NEVER else latest
 
     def held_by_all(self, refs: tuple[PayloadRef, ...]) -> I64:
@@ -263,9 +271,9 @@ class PayloadBook:
         rows = [row for row in found if row is not None]
         if len(rows) < len(found):
             return self._nevers
-        if not rows:
-            return np.zeros(self._nodes, np.int64)
-        return np.asarray(self._held[rows].max(axis=0), np.int64)
+        places = self._place[rows]
+        places = places[places >= 0]
+        return np.asarray(self._held[places].max(axis=0, initial=0), np.int64)
 
     def pull(self, world: World, validator: int, ref: PayloadRef, now_ns: int) -> int | None:
         """Fetch a batch from the nearest validator that holds it; return when it is held.
@@ -273,11 +281,11 @@ class PayloadBook:
         None while no validator that is up, reachable both ways and holds it exists.
         """
         row = self._row(ref)
-        if row is not None and self._held[row, validator] != NEVER:
-            return int(self._held[row, validator])
+        if row is not None and self._times(row)[validator] != NEVER:
+            return int(self._times(row)[validator])
         links = world.links
         # A batch that left memory was held by all that were up: any of them can serve it.
-        able = np.ones(self._nodes, np.bool_) if row is None else self._held[row] <= now_ns
+        able = np.ones(self._nodes, np.bool_) if row is None else self._times(row) <= now_ns
         able &= world.down == 0
         able &= (links.loss_ppb[validator] <= PPB) & (links.loss_ppb[:, validator] <= PPB)
         able[validator] = False
@@ -305,20 +313,21 @@ class PayloadBook:
         held = at + at_rate(checking, int(lanes.service_ppm[validator]))
         self.version += 1
         if row is not None:
-            self._held[row, validator] = held
-            if row >= self._way:
-                self._depart[row - self._way, validator] = 0
-                self._sender[row - self._way, validator] = -1
+            place = self._place[row]
+            self._held[place, validator] = held
+            self._depart[place, validator] = 0
+            self._sender[place, validator] = -1
         return held
 
     def commit(self, world: World, refs: tuple[PayloadRef, ...], now_ns: int) -> None:
         """End the transactions of `refs`. Raise ValueError on a second commit, changing nothing."""
-        rows: list[int] = []
+        found: dict[int, None] = {}
         for ref in refs:
             row = self._row(ref)
-            if row is None or self._committed[row] != NEVER or row in rows:
+            if row is None or self._committed[row] != NEVER or row in found:
                 raise ValueError(f"{ref} was committed before")
-            rows.append(row)
+            found[row] = None
+        rows = list(found)
         self._committed[rows] = now_ns
         batches = self._batch[rows]
         count = int(batches[:, COUNT].sum())
@@ -338,6 +347,8 @@ class PayloadBook:
             return
         base = self._base + self._size - kept
         ranks = np.cumsum(stays)
+        left = self._place[: self._size][~stays]
+        self._free = np.concatenate((self._free, left[left >= 0]))
 
         def renumbered(numbers: I64) -> I64:
             rows = numbers - self._base
@@ -351,10 +362,6 @@ class PayloadBook:
         for name in _COLUMNS:
             column: NDArray[Any] = getattr(self, f"_{name}")
             keep(column.reshape(len(column), -1), stays)
-        way = self._way
-        for name in _ON_THE_WAY:
-            keep(getattr(self, f"_{name}"), stays[way:])
-        self._way = int(ranks[way - 1]) if way > 0 else 0
         self._refs = list(compress(self._refs, stays.tolist()))
         self._numbers = {(r.gateway, r.first): base + row for row, r in enumerate(self._refs)}
         self._size = kept
@@ -377,7 +384,7 @@ class PayloadBook:
     def memory_bytes(self) -> int:
         columns = [getattr(self, f"_{name}") for name in _COLUMNS]
         used = sum(column[: self._size].nbytes for column in columns)
-        return int(used + self._depart.nbytes + self._sender.nbytes)
+        return int(used + sum(getattr(self, f"_{name}").nbytes for name in _PLACED))
 
 
 def _delay_ns(links: Links, a: int, b: int, bits: int) -> int:

@@ -105,14 +105,12 @@ def shuffle(drawn: Any, root: int, order: Any, nodes: int) -> None:
 
 
 @passed
-def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before: Any) -> int:
+def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before: Any) -> None:
     """Fix when each validator holds a closed batch; reserve the stations of its lane.
 
     `held`, `depart` (ns) and `sender` (node), by validator, are filled; NEVER where no copy comes,
     sender -1 where none is sent. `before`: `held` of the gateway's batch before, or NEVERs.
-    Returns when the last of those to whom a copy comes holds it.
     """
-    last = 0
     nodes, order = len(held), w.ends
     root, size = batch[GATEWAY], batch[SIZE]
     uid = (root << 40) | batch[FIRST]
@@ -159,32 +157,29 @@ def copy(w: Any, s: Any, batch: Any, held: Any, depart: Any, sender: Any, before
             held[v] = done
         if before[v] != NEVER and held[v] < before[v]:
             held[v] = before[v]
-        if held[v] != NEVER:
-            last = max(last, held[v])
-    return last
 
 
 @compiled
 def copy_all(
-    w: Any, s: Any, closed: Any, rows: Any, way: Any, newest: Any, base: int, size: int, first: int
+    w: Any, s: Any, closed: Any, rows: Any, placed: Any, nevers: Any, newest: Any, base: int, n: int
 ) -> None:
-    """Send out closed batches in the order given, into the book's `rows` from `size` on.
+    """Send out closed batches in the order given, into the book's `rows` from the n-th on.
 
-    `rows`: (batch, held, before, last held, NEVER for each validator). `way`: (depart, sender),
-    from row `first` on. `newest`: by gateway, the number of its newest batch or -1; numbers are
-    rows plus `base`.
+    `rows`: (batch, before, place). `placed`: (held, depart, sender), at the place of a row.
+    `nevers`: NEVER for each validator. `newest`: by gateway, the number of its newest batch or -1;
+    numbers are rows plus `base`.
     """
     for i in range(len(closed)):
-        row = size + i
         for column in range(closed.shape[1]):
-            rows[0][row, column] = closed[i, column]
-        gateway = closed[i, GATEWAY]
+            rows[0][n + i, column] = closed[i, column]
+        gateway, place = closed[i, GATEWAY], rows[2][n + i]
         before = newest[gateway]
-        earlier = rows[1][before - base] if before >= base else rows[4]
-        depart, sender = way[0][row - first], way[1][row - first]
-        rows[3][row] = copy(w, s, closed[i], rows[1][row], depart, sender, earlier)
-        rows[2][row] = before
-        newest[gateway] = base + row
+        # Whoever has held the one before for long does not wait for it.
+        known = before >= base and rows[2][before - base] >= 0
+        earlier = placed[0][rows[2][before - base]] if known else nevers
+        copy(w, s, closed[i], placed[0][place], placed[1][place], placed[2][place], earlier)
+        rows[1][n + i] = before
+        newest[gateway] = base + n + i
 
 
 @kept()

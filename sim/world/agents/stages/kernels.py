@@ -151,7 +151,7 @@ def offer_pass(w: Any, cell: Any, t0: int, t1: int) -> None:
     for low in range(0, count, BLOCK):
         high = min(low + BLOCK, count)
         for i in range(low, high):
-            drawn[0, i - low] = mix64(key, cell.ident[i], 0)
+            drawn[0, i - low] = mix64(key, cell.first + i, 0)
         for i in range(low, high):
             if i + AHEAD < count:
                 prefetch(w.contacts, cell.source[i + AHEAD])
@@ -161,7 +161,7 @@ def offer_pass(w: Any, cell: Any, t0: int, t1: int) -> None:
             if t0 < t <= t1 and online_at(w, source, t):
                 kind, target, size = cell.kind[i], cell.target[i], cell.size_bytes[i]
                 prefetch(w.m.row, w.m.free[max(w.m.left[0] - AHEAD_TOO, 0)])
-                slot = new_message(w.m, w.contacts, cell.ident[i], kind, source, target, size, t)
+                slot = new_message(w.m, w.contacts, cell.first + i, kind, source, target, size, t)
                 book(w.books.traffic, w.m.row[slot], OFFERED_COLUMN)
                 send_at(w, slot, t, drawn[0, i - low])
 

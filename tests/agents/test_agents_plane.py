@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -223,14 +224,24 @@ def test_another_seed_is_another_run() -> None:
     assert found[0] == found[1] != found[2]
 
 
-def test_interpreted_kernels_answer_as_compiled_ones() -> None:
-    """The pure-Python twin of every kernel at once, in a process without compilation."""
+@pytest.mark.parametrize(
+    "how",
+    [
+        # The pure-Python twin of every kernel at once, in a process without compilation.
+        "NUMBA_DISABLE_JIT",
+        # Kernels that check every index: none is beyond an end, or below zero.
+        pytest.param("NUMBA_BOUNDSCHECK", marks=pytest.mark.slow),
+    ],
+)
+def test_other_kernels_answer_as_compiled_ones(how: str, tmp_path: Path) -> None:
     code = (
         "import numpy as np; np.seterr(over='ignore')\n"
         "from tests.agents.test_agents_plane import drilled_digest\n"
         "print(drilled_digest())"
     )
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, how: "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    if how == "NUMBA_BOUNDSCHECK":
+        environment["NUMBA_CACHE_DIR"] = str(tmp_path)
     run = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )

@@ -62,6 +62,7 @@ from sim.world.agents.state import (
     EGRESSED,
     INGRESSED,
     LAST_MILE,
+    LEG,
     LIMITING,
     LOSS,
     LOST,
@@ -75,16 +76,20 @@ from sim.world.agents.state import (
     STORING,
     TRANSACTIONS,
     UPLINKED,
+    WIRE,
 )
 from sim.world.agents.stations.kernels import Ends, arrive, refused, start_waiting
 from sim.world.agents.transit.kernels import (
+    come_out,
     depart_all,
-    downlink_pass,
+    entry_pass,
     join_batch,
     keep_open,
+    over_downlink,
     relay_pass,
     send_off,
     take_open,
+    unpack_all,
 )
 from sim.world.kernels import (
     AHEAD,
@@ -132,11 +137,10 @@ def solve(w: Any, cell: Any, o: Any, closed: Any, t0: int, t1: int, parts: int) 
     shard_pass(w, t0, t1)
     fail_pass(w, t0, t1)
     locate_pass(w, t0, t1)
-    downlink_pass(w, 0, t0, t1)
     if w.constants[0].relays:
+        entry_pass(w, t0, t1)
         relay_pass(w, t0, t1)
-        downlink_pass(w, 1, t0, t1)
-    egress_pass(w, t0, t1)
+    arrival_pass(w, t0, t1)
     session_pass(w, t0, t1)
     settle_pass(w)
     if t1 % GRID_NS == 0:
@@ -321,38 +325,41 @@ def locate_pass(w: Any, t0: int, t1: int) -> None:
 
 
 @passed
-def egress_pass(w: Any, t0: int, t1: int) -> None:
-    """Serve messages at their last gateway, then deliver, store or refuse them."""
-    c, lines, row, o = w.constants[0], w.lines, w.m.row, w.order
-    nodes = len(w.down)
+def arrival_pass(w: Any, t0: int, t1: int) -> None:
+    """Take batches over the downlink of their last gateway; serve messages there, and what else
+    comes to its egress; then deliver, store or refuse them."""
+    c, lines, row, e = w.constants[0], w.lines, w.m.row, w.carried
+    nodes, leg = len(w.down), 1 if c.relays else 0
     n = take_due(lines, LAST_MILE, t0, t1, w.ends)
     for i in range(n):
         ask_ahead(row, w.ends, i, n)
         finish(w, w.ends[i] & SLOT, t0 + (w.ends[i] >> TIME_SHIFT), DELIVERED)
-    count = take_by_station(lines, EGRESS, row, t0, t1, nodes, o)
-    n = take_due(lines, EGRESSED, t0, t1, w.ends)
+    come_out(w, leg, t0, t1)
+    take_by_station(lines, EGRESS, row, t0, t1, nodes, e)
+    count = take_by_station(lines, WIRE + leg * LEG, w.b.row, t0, t1, nodes, w.order)
+    leave_all(w, take_due(lines, EGRESSED, t0, t1, w.opened), t0, t1)
     for node in range(nodes):
-        station, free = w.egress.state[node], w.egress.free_ns[node]
-        ends = Ends(w.ends, lines, EGRESSED, node, t0, t1)
-        for i in range(o.first[node], o.first[node + 1]):
-            ask_ahead(row, o.keys, i, count)
-            slot, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
+        many = unpack_all(w, node, over_downlink(w, leg, node, count, t0, t1))
+        station, free, down = w.egress.state[node], w.egress.free_ns[node], w.down[node]
+        ends = Ends(w.opened, lines, EGRESSED, node, t0, t1)
+        n = 0
+        for i in range(many):
+            slot, t = w.ends[i] & SLOT, t0 + (w.ends[i] >> TIME_SHIFT)
             r = row[slot]
             r.station = node
             r.work_ns = c.egress_work_ns + c.egress_per_kib_ns * r.size_bytes // 1024
-            n = arrive(station, free, row, slot, t, w.down[node], ends, n)
+            n = arrive(station, free, row, slot, t, down, ends, n)
             if n < 0:
                 n = refused(n)
-                lose(w.m, lines, slot, t, GATEWAY_DOWN if w.down[node] else EGRESS_FULL)
+                lose(w.m, lines, slot, t, GATEWAY_DOWN if down else EGRESS_FULL)
         leave_all(w, start_waiting(station, free, row, t1, ends, n), t0, t1)
-        n = 0
     store_pass(w, t0, t1)
 
 
 @passed
 def leave_all(w: Any, n: int, t0: int, t1: int) -> None:
-    """Let the first `n` of `ends` leave egress."""
-    keys, row = w.ends, w.m.row
+    """Let the first `n` of `opened` leave egress."""
+    keys, row = w.opened, w.m.row
     for low in range(0, n, BLOCK):
         count = min(BLOCK, n - low)
         for j in range(count):

@@ -49,6 +49,7 @@ from sim.world.kernels import (
     mix64,
     order_keys,
     passed,
+    prefetch,
     push,
     scaled64,
     take_by_station,
@@ -211,32 +212,97 @@ def depart_all(w: Any, leg: int, n: int, t0: int) -> None:
             depart(w, batch, t, j)
 
 
-@passed
-def downlink_pass(w: Any, leg: int, t0: int, t1: int) -> None:
-    """Take a leg's batches over the downlinks of their next hops, and messages out of them."""
+@inlined
+def over_downlink(w: Any, leg: int, node: int, count: int, t0: int, t1: int) -> int:
+    """Take a leg's batches, `count` of all nodes in `order`, over the downlink of `node`.
+
+    Fills `opened` with when which came out, oldest first; returns how many.
+    """
     lines, row, o = w.lines, w.b.row, w.order
-    nodes, metered = len(w.down), w.constants[0].metered
     downlink, line = w.relay_downlink if leg else w.downlink, DOWNLINKED + leg * LEG
-    count = take_by_station(lines, WIRE + leg * LEG, row, t0, t1, nodes, o)
-    n = take_due(lines, line, t0, t1, w.ends)
-    for node in range(nodes):
-        station, free = downlink.state[node], downlink.free_ns[node]
-        ends = Ends(w.ends, lines, line, node, t0, t1)
-        for i in range(o.first[node], o.first[node + 1]):
-            ask_ahead(row, o.keys, i, count)
-            batch, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
-            n = arrive(station, free, row, batch, t, w.down[node], ends, n)
-            if n < 0:
-                n = refused(n)
-                reason = GATEWAY_DOWN if w.down[node] else DOWNLINK_FULL
-                lose_batch(w.m, w.b, lines, batch, t, reason)
-        n = start_waiting(station, free, row, t1, ends, n)
+    station, free, down = downlink.state[node], downlink.free_ns[node], w.down[node]
+    ends = Ends(w.opened, lines, line, node, t0, t1)
+    n = 0
+    for i in range(o.first[node], o.first[node + 1]):
+        ask_ahead(row, o.keys, i, count)
+        batch, t = o.keys[i] & SLOT, t0 + (o.keys[i] >> TIME_SHIFT)
+        n = arrive(station, free, row, batch, t, down, ends, n)
+        if n < 0:
+            n = refused(n)
+            lose_batch(w.m, w.b, lines, batch, t, GATEWAY_DOWN if down else DOWNLINK_FULL)
+    n = start_waiting(station, free, row, t1, ends, n)
+    if w.constants[0].metered:
         for j in range(n):
-            batch, t = w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT)
-            if metered:
-                book_through(w.use, DOWN, row[batch].host, row[batch], t, t0)
-            unpack(w, batch, t)
-        n = 0
+            t = t0 + (w.opened[j] >> TIME_SHIFT)
+            book_through(w.use, DOWN, node, row[w.opened[j] & SLOT], t, t0)
+    return int(n)
+
+
+@passed
+def come_out(w: Any, leg: int, t0: int, t1: int) -> None:
+    """Let messages out of batches whose way over a downlink began before this slice."""
+    n = take_due(w.lines, DOWNLINKED + leg * LEG, t0, t1, w.ends)
+    for j in range(n):
+        batch, t = w.ends[j] & SLOT, t0 + (w.ends[j] >> TIME_SHIFT)
+        if w.constants[0].metered:
+            book_through(w.use, DOWN, w.b.row[batch].host, w.b.row[batch], t, t0)
+        unpack(w, batch, t)
+
+
+@passed
+def entry_pass(w: Any, t0: int, t1: int) -> None:
+    """Take batches over the downlinks of the gateways where messages enter a region."""
+    nodes = len(w.down)
+    count = take_by_station(w.lines, WIRE, w.b.row, t0, t1, nodes, w.order)
+    come_out(w, 0, t0, t1)
+    for node in range(nodes):
+        n = over_downlink(w, 0, node, count, t0, t1)
+        for j in range(n):
+            unpack(w, w.opened[j] & SLOT, t0 + (w.opened[j] >> TIME_SHIFT))
+
+
+@inlined
+def unpack_all(w: Any, node: int, n: int) -> int:
+    """Let messages out of the first `n` batches of `opened`, all at their last gateway.
+
+    Fills `ends` with who arrives there when, `carried` included, in order of service; returns how
+    many.
+    """
+    rows, row, keys, others = w.m.row, w.b.row, w.ends, w.carried.keys
+    other, last = w.carried.first[node], w.carried.first[node + 1]
+    for j in range(n):
+        b = row[w.opened[j] & SLOT]
+        for i in range(min(b.count, MEMBERS)):
+            prefetch(rows, b.members[i])
+    m = 0
+    for j in range(n):
+        batch, at = w.opened[j] & SLOT, w.opened[j] >> TIME_SHIFT
+        while other < last and others[other] >> TIME_SHIFT < at:
+            keys[m] = others[other]
+            m += 1
+            other += 1
+        first = m
+        while other < last and others[other] >> TIME_SHIFT == at:
+            keys[m] = others[other]
+            m += 1
+            other += 1
+        b = row[batch]
+        for i in range(min(b.count, MEMBERS)):
+            keys[m] = (at << TIME_SHIFT) | b.members[i]
+            m += 1
+        slot = b.others
+        while slot >= 0:
+            keys[m] = (at << TIME_SHIFT) | slot
+            m += 1
+            slot = rows[slot].following
+        give_back(w.b, batch)
+        if m - first > 1:
+            order_keys(keys, first, m, rows)
+    while other < last:
+        keys[m] = others[other]
+        m += 1
+        other += 1
+    return int(m)
 
 
 @inlined

@@ -41,10 +41,9 @@ class Chance:
         text = f"{self.seed}/{self.replicate}/{purpose}".encode()
         return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
 
-    def _words(self, name: str) -> list[int]:
+    def _words(self, name: str) -> NDArray[np.uint32]:
         text = f"{self.seed}/{self.replicate}/stream/{name}".encode()
-        whole = hashlib.sha256(text).digest()
-        return [int.from_bytes(whole[i : i + 4], "big") for i in range(0, 32, 4)]
+        return np.frombuffer(hashlib.sha256(text).digest(), dtype=">u4").astype(np.uint32)
 
 
 def mix(key: int, a: int, b: int = 0) -> int:

@@ -106,6 +106,24 @@ def _no_prefetch(array: Any, index: Any) -> None:
 _settings: Any = config
 prefetch: Any = _no_prefetch if _settings.DISABLE_JIT else intrinsic(_prefetch)
 
+
+def _leading_zeros(typing: Any, value: Any) -> Any:
+    """Count the zero bits above the highest one; 64 for 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+def _leading_zeros_interpreted(value: Any) -> int:
+    return 64 - int(value).bit_length()
+
+
+leading_zeros: Any = (
+    _leading_zeros_interpreted if _settings.DISABLE_JIT else intrinsic(_leading_zeros)
+)
+
 SLOT = (1 << 32) - 1
 """The part of a key that is a slot."""
 NOTE_SHIFT, TIME_SHIFT = 32, 36

@@ -59,6 +59,8 @@ def run_script(plane: Plane, case: Case, slices_ns: int = 0, ahead: bool = False
             other = (what + 1) % len(case.parameters.node_region)
             for ref in refs:
                 held = plane.held_ns(other, (ref,))
+                # Since when it is held does not matter once it is.
+                held = None if held is None else max(held, now)
                 answers.append(held if held is not None else plane.pull(other, ref, now))
             fresh = tuple(r for r in refs if r not in committed)
             plane.commit(fresh, now)

@@ -66,6 +66,15 @@ def test_times_and_senders_are_uniform_and_independent() -> None:
     assert abs(np.corrcoef(time, sender)[0, 1]) < BAND / math.sqrt(len(time))
 
 
+def test_a_cell_is_the_same_whichever_was_drawn_before() -> None:
+    traffic = messages(p.Poisson(rate_nhz=10**9))
+    in_order = cells(workload(2_000, traffic), 130)
+    source = workload(2_000, traffic)
+    for number in (129, 3, 64, 63, 129):
+        for found, expected in zip(source.cell(number), in_order[number], strict=True):
+            assert np.array_equal(found, expected)
+
+
 def test_popularity_follows_zipf() -> None:
     traffic = messages(
         p.Poisson(rate_nhz=20 * 10**9), destinations=p.Destinations(zipf_exponent_micro=1_100_000)

@@ -24,6 +24,7 @@ from sim.world.agents.state import (
     Books,
     World,
 )
+from sim.world.agents.stations.kernels import sums_of
 from sim.world.agents.tables import (
     BATCHES,
     BUCKETS,
@@ -64,8 +65,9 @@ class Ledger:
         self.lost_writes = np.zeros(len(world.down), dtype=np.int64)
         """Acknowledged writes lost by node, up to the last second that was closed."""
         self._totals = np.zeros((len(KINDS), COLUMNS), dtype=np.int64)
-        self._scratch = np.empty((0, len(LATENCY)), dtype=np.int64)
+        self._scratch = np.empty((len(LATENCY), 0), dtype=np.int64)
         self._rows: tuple[list[I64], ...] = tuple([] for _ in Drained._fields)
+        """By table: int64[columns, rows] of each second."""
 
     def close_second(self, world: World, second: int) -> None:
         """Turn the sums of `second` into rows and start again from zero."""
@@ -73,53 +75,43 @@ class Ledger:
             return
         books = world.books
         traffic, latency, stations, samples, lookups, answered, events, batches = self._rows
-        self._totals += books.traffic[..., 0].sum(axis=(1, 2))
-        kind, source, target, column = np.nonzero(books.traffic[..., 0])
-        both = books.traffic[kind, source, target, column]
-        outcome, reason = _OUTCOME[column], _REASON[column]
-        traffic.append(_rows(second, kind, source, target, outcome, reason, both[:, 0], both[:, 1]))
         delivered = np.ascontiguousarray(books.traffic[:, :, :, DELIVERED_COLUMN, 0])
         latency.append(self._met(books, 0, delivered, second))
-        books.traffic[:] = 0
+        (kind, source, target, column), sums = _taken(books.traffic)
+        np.add.at(self._totals, (kind, column), sums[0])
+        outcome, reason = _OUTCOME[column], _REASON[column]
+        traffic.append(_rows(second, kind, source, target, outcome, reason, *sums))
         for place, name in enumerate(STATIONS):
-            state = getattr(world, name).state
-            sums = [state[column] for column in STATION[3:]]
-            busy = np.flatnonzero(np.logical_or.reduce([column != 0 for column in sums]))
-            stations.append(_rows(second, place, busy, *(column[busy] for column in sums)))
-            for column in sums:
-                column[:] = 0
+            served = sums_of(getattr(world, name))
+            busy, sums = _taken(served, np.any(served, axis=1))
+            stations.append(_rows(second, place, *busy, *sums))
         count = int(books.tally[0])
-        samples.append(books.samples[:count].copy())
+        samples.append(np.ascontiguousarray(books.samples[:count].T))
         books.tally[0] = 0
         _sum_lookups(books, int(world.constants[0]["query_bytes"]))
-        asked = np.nonzero(books.lookups[..., 0])
-        summed = np.ascontiguousarray(books.lookups[asked].T)
-        lookups.append(_rows(second, *asked, *summed))
-        books.lookups[:] = 0
+        asked, sums = _taken(books.lookups)
+        lookups.append(_rows(second, *asked, *sums))
         answered.append(self._met(books, 1, books.answered, second))
         books.answered[:] = 0
         self.lost_writes += books.registry[:, LOST_WRITE, 0]
-        node, event = np.nonzero(books.registry[..., 0])
-        both = books.registry[node, event]
-        events.append(_rows(second, node, event, both[:, 0], both[:, 1]))
-        books.registry[:] = 0
-        sent = np.nonzero(books.batches[..., 0])
-        batches.append(_rows(second, *sent, *np.ascontiguousarray(books.batches[sent].T)))
-        books.batches[:] = 0
+        event, sums = _taken(books.registry)
+        events.append(_rows(second, *event, *sums))
+        sent, sums = _taken(books.batches)
+        batches.append(_rows(second, *sent, *sums))
         self.second = second + 1
 
     def _met(self, books: Books, table: int, counts: I64, second: int) -> I64:
         """Take the latencies of a second out of a table; `counts` by kind and pair of regions."""
         room = min(int(counts.sum()), int(np.count_nonzero(counts)) * BUCKETS)
-        if len(self._scratch) < room:
-            self._scratch = np.empty((room * 3 // 2, len(LATENCY)), dtype=np.int64)
+        if self._scratch.shape[1] < room:
+            self._scratch = np.empty((len(LATENCY), room * 3 // 2), dtype=np.int64)
         latency = (books.latency, books.answers)[table].reshape(*counts.shape, BUCKETS)
         lowest, uncounted = int(books.lowest[table]), int(books.uncounted[table])
         places = books.pending[table]
         count = take_latencies(latency, counts, lowest, places, uncounted, self._scratch)
         books.lowest[table], books.uncounted[table] = BUCKETS, 0
-        self._scratch[:count, 0] = second
-        return self._scratch[:count].copy()
+        self._scratch[0, :count] = second
+        return self._scratch[:, :count].copy()
 
     def drain(self) -> Drained:
         """Hand out the rows of closed seconds and forget them."""
@@ -168,18 +160,32 @@ def _sum_lookups(books: Books, query_bytes: int) -> None:
     books.asked[:] = 0
 
 
+def _taken(table: I64, met: NDArray[Any] | None = None) -> tuple[tuple[NDArray[np.intp], ...], I64]:
+    """Take what is not zero out of a table of sums, int64[.., sums].
+
+    `met`: by entry, whether any sum is; if not given the first sum tells. Returns the entries'
+    indices, and int64[sums, entries].
+    """
+    flat = table.reshape(-1, table.shape[-1])
+    places = np.flatnonzero(flat[:, 0] if met is None else met)
+    sums = np.ascontiguousarray(flat[places].T)
+    flat[places] = 0
+    return np.unravel_index(places, table.shape[:-1]), sums
+
+
 def _rows(second: int, *columns: Any) -> I64:
     count = max((len(c) for c in columns if isinstance(c, np.ndarray)), default=0)
-    table = np.empty((count, len(columns) + 1), dtype=np.int64)
-    for i, column in enumerate((second, *columns)):
-        table[:, i] = column
+    table = np.empty((len(columns) + 1, count), dtype=np.int64)
+    for row, column in zip(table, (second, *columns), strict=True):
+        row[:] = column
     return table
 
 
 def _table(names: tuple[str, ...], parts: list[I64]) -> dict[str, I64]:
-    width = len(names)
-    whole = np.concatenate(parts) if parts else np.empty((0, width), dtype=np.int64)
-    return {name: np.ascontiguousarray(whole[:, i]) for i, name in enumerate(names)}
+    if not parts:
+        return {name: np.empty(0, dtype=np.int64) for name in names}
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    return dict(zip(names, whole, strict=True))
 
 
 def _ints(values: NDArray[Any]) -> tuple[int, ...]:

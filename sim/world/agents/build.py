@@ -91,7 +91,7 @@ def build_world(
         registry=_registry(p, network),
         people=people.row,
         contacts=people.contacts,
-        m=empty_table(MESSAGE_ROW, _FIRST_MESSAGES),
+        m=empty_table(MESSAGE_ROW, _FIRST_MESSAGES, touched=p.agents),
         q=empty_table(QUERY_ROW, _FIRST_ROWS),
         b=empty_table(BATCH_ROW, _FIRST_ROWS),
         cache=cache,

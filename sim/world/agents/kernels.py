@@ -40,6 +40,7 @@ from sim.world.kernels import (
     inlined,
     interpolate64,
     jittered64,
+    leading_zeros,
     mix64,
     passed,
     prefetch,
@@ -81,21 +82,8 @@ def lose(m: Any, lines: Any, slot: int, t: int, reason: int) -> None:
 
 @inlined
 def bucket64(value: int) -> int:
-    """`tables.bucket_of`, its bit length by halving."""
-    top = value >> SUB_BITS
-    shift = 0
-    if top >> 32 > 0:
-        shift = 32
-    if top >> (shift + 16) > 0:
-        shift += 16
-    if top >> (shift + 8) > 0:
-        shift += 8
-    if top >> (shift + 4) > 0:
-        shift += 4
-    if top >> (shift + 2) > 0:
-        shift += 2
-    if top >> (shift + 1) > 0:
-        shift += 1
+    """`tables.bucket_of`, compiled."""
+    shift = 63 - leading_zeros(np.uint64((value >> SUB_BITS) | 1))
     return min((shift << SUB_BITS) + (value >> shift), BUCKETS - 1)
 
 
@@ -262,7 +250,7 @@ def link_delay(links: Any, a: int, b: int, bits: Any) -> int:
 def take_latencies(
     latency: Any, delivered: Any, lowest: int, places: Any, uncounted: int, rows: Any
 ) -> int:
-    """Move counts to `rows` as (.., kind, source, target, bucket, count); return how many.
+    """Move counts to columns of `rows`, (.., kind, source, target, bucket, count); return how many.
 
     `delivered`: messages by (kind, source, target), whose buckets add up to it; none is below
     `lowest`. `places`: those of the first `uncounted` are still to be counted. `rows` has room for
@@ -285,12 +273,11 @@ def take_latencies(
                         for i in range(len(octave)):
                             here = octave[i]
                             if here > 0:
-                                row = rows[count]
-                                row[1] = kind
-                                row[2] = source
-                                row[3] = target
-                                row[4] = first + i
-                                row[5] = here
+                                rows[1, count] = kind
+                                rows[2, count] = source
+                                rows[3, count] = target
+                                rows[4, count] = first + i
+                                rows[5, count] = here
                                 count += 1
                                 left -= here
                                 octave[i] = 0

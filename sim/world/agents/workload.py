@@ -9,7 +9,8 @@ Must not know: who is online (the plane thins by that), gateways, slices.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,13 +94,14 @@ def room_for(count: int) -> Columns:
 
 def part(columns: Columns, first: int, last: int) -> Columns:
     """Return a view of entries [first, last)."""
-    return Columns(*(column[first:last] for column in columns))
+    return Columns._make(column[first:last] for column in columns)
 
 
 def retain(columns: Columns, stays: NDArray[np.bool_]) -> Columns:
     """Move the entries that stay to the front; return a view of them."""
     kept = part(columns, 0, int(np.count_nonzero(stays)))
-    for column, front in zip(columns, kept, strict=True):
+    pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]] = zip(columns, kept, strict=True)
+    for column, front in pairs:
         front[:] = column[stays]
     return kept
 
@@ -120,11 +122,11 @@ class Senders(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """Arrivals of a kind to be drawn: `count` of them, of which some may not stay."""
+    """Arrivals of a kind to be drawn: `most` of them, of which some may not stay."""
 
     traffic: Traffic
     key: np.uint64
-    count: int
+    most: int
     regions: tuple[int, ...] = ()
     """Only senders of these; empty: all."""
 
@@ -193,12 +195,12 @@ class Workload:
             (self._flood_count(senders, number, place), senders)
             for place, senders in sorted(self._attacks.items())
         ]
-        room = sum(draft.count for draft in drafts) + sum(count for count, _ in floods)
+        room = sum(draft.most for draft in drafts) + sum(count for count, _ in floods)
         if room >= 1 << ID_INDEX_BITS:
             raise ValueError(f"{room} arrivals in one cell of {GRID_NS} ns: too many")
         columns, size = room_for(room), 0
         for draft in drafts:
-            free = part(columns, size, size + draft.count)
+            free = part(columns, size, size + draft.most)
             size += len(self._draw(draft, number, free).time_ns)
         for count, senders in floods:
             self._flood(senders, number, part(columns, size, size + count))

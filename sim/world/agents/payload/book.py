@@ -202,7 +202,8 @@ class PayloadBook:
         """Free the places of batches that all validators hold since `before_ns`, earlier than which
         nobody asks any more: no crash takes them back, and the times say nothing new."""
         rows = np.flatnonzero(self._place[: self._size] >= 0)
-        known = rows[self._held[self._place[rows]].max(axis=1) <= before_ns]
+        last_ns = self._held.max(axis=1)
+        known = rows[last_ns[self._place[rows]] <= before_ns]
         self._free = np.concatenate((self._free, self._place[known]))
         self._place[known] = -1
 
@@ -247,12 +248,18 @@ class PayloadBook:
         settled = handed | (self._committed[start:end] != NEVER)
         places = self._place[start:end]
         held = (places < 0) | (self._held[places, validator] <= now_ns)
-        refs = []
-        for row in (start + np.flatnonzero(held & ~settled)).tolist():
-            before = int(self._before[row]) - self._base
-            if before < 0 or self._handed[before, validator] or self._committed[before] != NEVER:
-                self._handed[row, validator] = True
-                refs.append(self._refs[row])
+        fresh = start + np.flatnonzero(held & ~settled)
+        before = self._before[fresh] - self._base
+        earlier = np.maximum(before, 0)
+        known = self._handed[earlier, validator] | (self._committed[earlier] != NEVER)
+        known |= before < 0
+        taken: dict[int, None] = {}
+        for row, one, follows in zip(fresh.tolist(), before.tolist(), known.tolist(), strict=True):
+            if follows or one in taken:
+                taken[row] = None
+        rows = list(taken)
+        self._handed[rows, validator] = True
+        refs = [self._refs[row] for row in rows]
         left = np.flatnonzero(~(settled | self._handed[start:end, validator]))
         self._done[validator] = self._base + (start + int(left[0]) if len(left) else end)
         return tuple(refs)
@@ -321,13 +328,10 @@ class PayloadBook:
 
     def commit(self, world: World, refs: tuple[PayloadRef, ...], now_ns: int) -> None:
         """End the transactions of `refs`. Raise ValueError on a second commit, changing nothing."""
-        found: dict[int, None] = {}
-        for ref in refs:
-            row = self._row(ref)
-            if row is None or self._committed[row] != NEVER or row in found:
-                raise ValueError(f"{ref} was committed before")
-            found[row] = None
-        rows = list(found)
+        found = [self._row(ref) for ref in refs]
+        rows = [row for row in found if row is not None]
+        if len(set(rows)) < len(refs) or (self._committed[rows] != NEVER).any():
+            raise ValueError(f"{self._second(refs, found)} was committed before")
         self._committed[rows] = now_ns
         batches = self._batch[rows]
         count = int(batches[:, COUNT].sum())
@@ -335,6 +339,13 @@ class PayloadBook:
         self._final += count
         if self._size > _FEW_ROWS:
             self._forget(now_ns - self._retain_ns)
+
+    def _second(self, refs: tuple[PayloadRef, ...], found: list[int | None]) -> PayloadRef:
+        """Return the first reference that was committed before, or stands twice."""
+        for place, (ref, row) in enumerate(zip(refs, found, strict=True)):
+            if row is None or self._committed[row] != NEVER or row in found[:place]:
+                return ref
+        raise AssertionError("none of them")
 
     def _forget(self, before_ns: int) -> None:
         """Drop the batches that were committed before `before_ns`, once they are every second one.

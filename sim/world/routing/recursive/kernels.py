@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.world.kernels import compiled, inlined
+from sim.world.kernels import compiled, inlined, leading_zeros
 from sim.world.routing.contacts.kernels import node_at
 from sim.world.routing.malice.kernels import colluders
 from sim.world.routing.parameters import (
@@ -30,7 +30,6 @@ from sim.world.routing.tables.kernels import (
     bucket_contacts,
     closer_alive,
     digit_of,
-    leading_zeros,
     nearest,
     ring_number,
     seen_from,

@@ -12,11 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import config, types
-from numba.extending import intrinsic
 
-from sim.world.kernels import compiled, inlined, mix64, modulo64, prefetch
+from sim.world.kernels import compiled, inlined, leading_zeros, mix64, modulo64, prefetch
 from sim.world.routing.contacts.kernels import (
     alive,
     draw_alive,
@@ -39,25 +36,6 @@ _ZERO, _ONE, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 PERIOD_SHIFT, LEVEL_SHIFT, KIND_SHIFT = 18, 10, 8
 """A bucket's draws are keyed by period << 18 | level << 10 | kind << 8 | digit."""
-
-
-def _leading_zeros(typing: Any, value: Any) -> Any:
-    """Count the zero bits above the highest one; 64 for 0."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), generate
-
-
-def _leading_zeros_interpreted(value: Any) -> int:
-    return 64 - int(value).bit_length()
-
-
-_settings: Any = config
-leading_zeros: Any = (
-    _leading_zeros_interpreted if _settings.DISABLE_JIT else intrinsic(_leading_zeros)
-)
 
 
 @inlined

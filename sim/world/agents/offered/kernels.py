@@ -14,7 +14,6 @@ from sim.world.agents.kinds import GRID_NS, PPM
 from sim.world.chance import I64
 from sim.world.kernel_cache import kept
 from sim.world.kernels import (
-    AHEAD_TOO,
     BLOCK,
     compiled,
     inlined,
@@ -93,9 +92,10 @@ def draw_targets(
             place = scaled64(far[j], PPM)
             far[distant] = np.uint64(j)
             distant += place >= where[0]
+        if len(popular) > 0:
+            for k in range(distant):
+                prefetch(popular, scaled64(bits[np.int64(far[k])], agents))
         for k in range(distant):
-            if len(popular) > 0 and k + AHEAD_TOO < distant:
-                prefetch(popular, scaled64(bits[np.int64(far[k + AHEAD_TOO])], agents))
             at: Any = np.int64(far[k])
             i = low + at
             target[i] = distant_peer(

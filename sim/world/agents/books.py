@@ -106,10 +106,10 @@ class Ledger:
         if self._scratch.shape[1] < room:
             self._scratch = np.empty((len(LATENCY), room * 3 // 2), dtype=np.int64)
         latency = (books.latency, books.answers)[table].reshape(*counts.shape, BUCKETS)
-        lowest, uncounted = int(books.lowest[table]), int(books.uncounted[table])
-        places = books.pending[table]
-        count = take_latencies(latency, counts, lowest, places, uncounted, self._scratch)
-        books.lowest[table], books.uncounted[table] = BUCKETS, 0
+        octaves = books.octaves[table, : counts.size].reshape(counts.shape)
+        uncounted, places = int(books.uncounted[table]), books.pending[table]
+        count = take_latencies(latency, counts, octaves, places, uncounted, self._scratch)
+        books.uncounted[table] = 0
         self._scratch[0, :count] = second
         return self._scratch[:, :count].copy()
 

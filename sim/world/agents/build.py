@@ -135,7 +135,7 @@ def _books(nodes: int, regions: int) -> Books:
         answered=np.zeros((len(QUESTIONS), regions, regions), dtype=np.int64),
         pending=np.zeros((2, _PENDING), dtype=np.int64),
         uncounted=np.zeros(2, dtype=np.int64),
-        lowest=np.full(2, BUCKETS, dtype=np.int64),
+        octaves=np.zeros((2, max(len(KINDS), len(QUESTIONS)) * regions**2), dtype=np.int64),
         registry=np.zeros((nodes, len(REGISTRY_EVENTS), 2), dtype=np.int64),
         batches=np.zeros((2, regions, regions, 3), dtype=np.int64),
     )

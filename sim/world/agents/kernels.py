@@ -96,7 +96,7 @@ def count_latency(
     pair = (np.int64(kind) * regions + np.int64(source)) * regions + np.int64(target)
     place = pair * BUCKETS + bucket
     prefetch(counts, place)
-    books.lowest[table] = min(books.lowest[table], bucket)
+    books.octaves[table, pair] |= 1 << (bucket >> SUB_BITS)
     n = books.uncounted[table]
     books.pending[table, n] = place
     books.uncounted[table] = n + 1
@@ -248,13 +248,13 @@ def link_delay(links: Any, a: int, b: int, bits: Any) -> int:
 
 @compiled
 def take_latencies(
-    latency: Any, delivered: Any, lowest: int, places: Any, uncounted: int, rows: Any
+    latency: Any, delivered: Any, octaves: Any, places: Any, uncounted: int, rows: Any
 ) -> int:
     """Move counts to columns of `rows`, (.., kind, source, target, bucket, count); return how many.
 
-    `delivered`: messages by (kind, source, target), whose buckets add up to it; none is below
-    `lowest`. `places`: those of the first `uncounted` are still to be counted. `rows` has room for
-    all of them. Most octaves are empty and passed over as a whole.
+    `delivered`: messages by (kind, source, target), whose buckets add up to it. `octaves`: those
+    that were met, by (kind, source, target), a bit each; they are forgotten. `places`: those of the
+    first `uncounted` are still to be counted. `rows` has room for all of them.
     """
     count_pending(places, uncounted, latency.reshape(latency.size))
     count = 0
@@ -263,25 +263,24 @@ def take_latencies(
         for source in range(regions):
             for target in range(regions):
                 left = delivered[kind, source, target]
-                first = lowest >> SUB_BITS << SUB_BITS
-                while left > 0 and first < buckets:
-                    octave = latency[kind, source, target, first : first + (1 << SUB_BITS)]
-                    anything = 0
-                    for here in octave:
-                        anything |= here
-                    if anything:
-                        for i in range(len(octave)):
-                            here = octave[i]
-                            if here > 0:
-                                rows[1, count] = kind
-                                rows[2, count] = source
-                                rows[3, count] = target
-                                rows[4, count] = first + i
-                                rows[5, count] = here
-                                count += 1
-                                left -= here
-                                octave[i] = 0
-                    first += 1 << SUB_BITS
+                met = octaves[kind, source, target]
+                octaves[kind, source, target] = 0
+                bucket = 0
+                while left > 0 and bucket < buckets:
+                    if (met >> (bucket >> SUB_BITS)) & 1 == 0:
+                        bucket += 1 << SUB_BITS
+                        continue
+                    here = latency[kind, source, target, bucket]
+                    if here > 0:
+                        rows[1, count] = kind
+                        rows[2, count] = source
+                        rows[3, count] = target
+                        rows[4, count] = bucket
+                        rows[5, count] = here
+                        count += 1
+                        left -= here
+                        latency[kind, source, target, bucket] = 0
+                    bucket += 1
     return count
 
 

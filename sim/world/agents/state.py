@@ -298,8 +298,8 @@ class Books(NamedTuple):
     """[table, i]: places in `latency` and `answers` whose counts have been put off."""
     uncounted: I64
     """[table]: how many."""
-    lowest: I64
-    """[table]: the lowest bucket of this second."""
+    octaves: I64
+    """[table, (kind, source region, target region)]: octaves of latencies met, a bit each."""
     registry: I64
     """[node, event, count or bytes]."""
     batches: I64

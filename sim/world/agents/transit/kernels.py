@@ -343,8 +343,12 @@ def depart(w: Any, batch: int, t: int, j: int) -> None:
         reason = LINK_LOSS if passes == 1 else LINK_BLOCKED
         lose_batch(w.m, w.b, w.lines, batch, t, reason)
         return
-    bps = c.relay_downlink_bps if b.leg else c.downlink_bps
-    b.work_ns = (b.size_bytes * NS_BITS + bps - 1) // bps
+    before, bps = c.uplink_bps, c.downlink_bps
+    if b.leg:
+        before, bps = c.relay_uplink_bps, c.relay_downlink_bps
+    # A division takes long: what the uplink took is known.
+    if bps != before:
+        b.work_ns = (b.size_bytes * NS_BITS + bps - 1) // bps
     due = t + link_delay(w.links, b.gateway, b.host, w.drawn[DELAY, j])
     push(w.lines, WIRE + b.leg * LEG, due, batch, b.host, 0)
 

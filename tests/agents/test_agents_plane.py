@@ -67,6 +67,18 @@ def test_a_second_commit_is_refused_and_counts_nothing() -> None:
     assert source.counters().delivered[kinds.TRANSACTION] == delivered
 
 
+def test_the_next_second_leaves_the_samples_of_the_last_alone() -> None:
+    """Also a single one, whose row and column are the same memory."""
+    source = plane(sample_ppm=4_000)
+    found: list[list[int]] = []
+    for second in range(1, 20):
+        source.advance(second * SECOND)
+        found.append(source.drain().samples["message"].tolist())
+    whole = [message for messages in found for message in messages]
+    assert [len(messages) for messages in found].count(1) > 2
+    assert len(set(whole)) == len(whole)
+
+
 def test_references_that_never_were_are_refused() -> None:
     source = plane()
     source.advance(SECOND)

@@ -86,7 +86,7 @@ class Ledger:
             busy, sums = _taken(served, np.any(served, axis=1))
             stations.append(_rows(second, place, *busy, *sums))
         count = int(books.tally[0])
-        samples.append(np.ascontiguousarray(books.samples[:count].T))
+        samples.append(books.samples[:count].T.copy())
         books.tally[0] = 0
         _sum_lookups(books, int(world.constants[0]["query_bytes"]))
         asked, sums = _taken(books.lookups)

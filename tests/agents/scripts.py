@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sim.protocol.types import PayloadRef
 from sim.world.agents import changes
@@ -11,6 +11,23 @@ from sim.world.agents.kinds import GRID_NS, PPM
 from sim.world.agents.tables import Counters, Drained
 from sim.world.chance import mix
 from tests.agents.cases import Case
+
+
+class Held(NamedTuple):
+    """When a validator holds a batch, None: nobody can serve it; as it was said at `now_ns`."""
+
+    now_ns: int
+    held_ns: int | None
+
+
+def settled(answers: list[Any]) -> list[Any]:
+    """Forget since when batches were held that were held already: columns do, after a while."""
+    return [
+        a._replace(held_ns=max(a.now_ns, a.held_ns))
+        if isinstance(a, Held) and a.held_ns is not None
+        else a
+        for a in answers
+    ]
 
 
 class Plane(Protocol):
@@ -59,9 +76,8 @@ def run_script(plane: Plane, case: Case, slices_ns: int = 0, ahead: bool = False
             other = (what + 1) % len(case.parameters.node_region)
             for ref in refs:
                 held = plane.held_ns(other, (ref,))
-                # Since when it is held does not matter once it is.
-                held = None if held is None else max(held, now)
-                answers.append(held if held is not None else plane.pull(other, ref, now))
+                held = held if held is not None else plane.pull(other, ref, now)
+                answers.append(Held(now, held))
             fresh = tuple(r for r in refs if r not in committed)
             plane.commit(fresh, now)
             committed.update(fresh)

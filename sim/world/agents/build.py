@@ -57,8 +57,8 @@ _FIRST_ROWS = 1024
 _PENDING = 32
 """Counts that are put off: so many lines of memory can be on their way at once."""
 _FIRST_MESSAGES = 1 << 20
-"""Rows of messages: to move them to a longer table costs as much as a second of a run, and rows
-that nobody uses take no memory."""
+"""Rows of messages: to move them to a longer table costs as much as a second of a run. Those
+beyond one an agent take no memory until they are used."""
 
 
 def build_world(

@@ -43,10 +43,9 @@ class StationMeter:
         rows: list[tuple[object, ...]] = []
         for place, (name, node, station) in enumerate(self._stations):
             before = self._before[place]
-            sums = (station.served, station.busy_ns, station.wait_ns)
-            if sums[0] == before[0]:
+            if station.served == before[0]:
                 continue
-            self._before[place] = sums
+            sums = self._before[place] = (station.served, station.busy_ns, station.wait_ns)
             served, busy, waited = (a - b for a, b in zip(sums, before, strict=True))
             rows.append((second, name, "consensus", node, served, busy, waited, -1, 0))
         self._recorder.append_rows("stations", _COLUMNS, rows)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from sim.engine.stations import servers_of
 from sim.record.histogram import bucket_edges
-from sim.scenario.agents import EntryGateway
 from sim.scenario.model import Scenario
 
 if TYPE_CHECKING:
@@ -326,33 +326,13 @@ def weights(data: RunData) -> Figure | None:
     return figure
 
 
-def servers(scenario: Scenario) -> dict[tuple[str, str], int]:
-    """Return how many servers a station of a (class, lane) has."""
-    workers = scenario.validators.workers
-    found = {
-        ("cpu", "consensus"): workers.consensus,
-        ("cpu", "agents"): workers.agents,
-        ("uplink", "consensus"): 1,
-        ("uplink", "agents"): 1,
-        ("downlink", "consensus"): 1,
-        ("downlink", "agents"): 1,
-    }
-    if scenario.agents is not None:
-        found["ingress", "agents"] = scenario.agents.ingress.servers
-        found["egress", "agents"] = scenario.agents.egress.servers
-        found["shard", "agents"] = scenario.agents.directory.servers
-        if isinstance(scenario.agents.next_hop, EntryGateway):
-            found["relay", "agents"] = scenario.agents.next_hop.servers
-    return found
-
-
 def utilisation(data: RunData) -> pl.DataFrame:
     """Return for each class of station: mean and largest utilisation of a second, in per cent.
 
     Columns: class, lane, mean, p99, largest, station (where the largest was), second, waited_ms
     (mean wait of a job), dropped.
     """
-    known = servers(data.scenario)
+    known = servers_of(data.scenario)
     rows = data.table("stations").collect()
     parts = []
     for (name, lane), group in rows.group_by(["class", "lane"], maintain_order=True):

@@ -19,9 +19,9 @@ import polars as pl
 
 from sim.engine.genesis import Census, stakes, validator_regions
 from sim.engine.plane_parameters import network_tables, plane_parameters
+from sim.engine.stations import servers_of
 from sim.record.runs import Run
 from sim.scenario.model import Scenario
-from sim.study.figures import servers
 from sim.world.chance import Chance
 from sim.world.crypto.costs import load_costs
 
@@ -75,7 +75,7 @@ def class_loads(
     seconds = -(-scenario.duration_ns // _SECOND_NS)
     first = int(seconds * WARM_UP_SHARE)
     regions = validator_regions(scenario)
-    known = servers(scenario)
+    known = servers_of(scenario)
     # The last second may be a part of one.
     after_ns = scenario.duration_ns - first * _SECOND_NS
     rows = run.table("stations", point=point, replicate=replicate).collect()

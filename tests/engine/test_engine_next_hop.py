@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from sim.engine import run as running
+from sim.engine.stations import servers_of
 from sim.scenario.errors import ScenarioErrors
-from sim.study.figures import servers
 from tests.engine.worlds import AGENTS, EAST, EUROPE, MS, WEST, Ran, crash, ran, scenario
 
 PEOPLE: dict[str, Any] = {
@@ -82,7 +82,7 @@ def test_relays_on_shared_lanes_under_faults_know_nothing_of_slices(
 def test_figures_know_how_many_workers_a_relay_has(tmp_path: Path) -> None:
     hop = {**ENTRY, "servers": 7}
     asked = scenario(tmp_path, **WORLD, agents={**PEOPLE, "next_hop": hop})
-    assert servers(asked)["relay", "agents"] == 7
+    assert servers_of(asked)["relay", "agents"] == 7
 
 
 @pytest.mark.parametrize(

@@ -122,8 +122,9 @@ def _attendance(chain: Chain, pool: Mempool, parent: Block, limit: int) -> tuple
     credited[parent.id] = chain.high_qc.signers
     for key in [k for k in pool.votes if k[0] < recent[0].view]:
         del pool.votes[key]
-    return tuple(
-        vote
-        for key, vote in sorted(pool.votes.items())
+    new = [
+        key
+        for key, vote in pool.votes.items()
         if vote.block in credited and not credited[vote.block] >> vote.voter & 1
-    )[:limit]
+    ]
+    return tuple(pool.votes[key] for key in sorted(new)[:limit])

@@ -41,8 +41,8 @@ class SafetyRules:
 
     def state(self, high_qc: QC) -> PersistentState:
         # Without the constructor of a named tuple: a vote is cast n times a view.
-        views = (self.last_voted_view, self.last_proposed_view)
-        return _new(PersistentState, (self._epoch, *views, high_qc, self.last_timeout))
+        voted, proposed = self.last_voted_view, self.last_proposed_view
+        return _new(PersistentState, (self._epoch, voted, proposed, high_qc, self.last_timeout))
 
     def refusal(self, block: Block) -> str | None:
         """Say why `block` gets no vote: voted_or_timed_out, or what the TC rule says."""

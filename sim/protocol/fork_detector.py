@@ -52,14 +52,13 @@ class Reconciliation(NamedTuple):
 
 
 class _Node:
-    __slots__ = ("block", "children", "marked", "qc", "state", "tail", "weight")
+    __slots__ = ("block", "children", "marked", "qc", "state", "tail")
 
     def __init__(self, block: Block, state: int) -> None:
         self.block = block
         self.state = state
         self.children: tuple[_Node, ...] = ()
         self.qc: QC | None = None
-        self.weight = 0
         self.marked = False  # it or a descendant is certified
         self.tail = False
 
@@ -194,7 +193,6 @@ class BlockTree:
         if qc.view != node.block.view or qc.epoch != node.block.epoch:
             return []
         node.qc = qc
-        node.weight = self._weigh(qc)
         forks: list[Forked] = []
         while not node.marked:
             node.marked = True
@@ -349,7 +347,8 @@ class BlockTree:
         return min(tied, key=lambda n: _rank(n, self._votes(n, base)))
 
     def _votes(self, node: _Node, base: _Node) -> int:
-        return sum(step.weight for step in self._down_from(base, node))
+        certificates = (step.qc for step in self._down_from(base, node))
+        return sum(self._weigh(qc) for qc in certificates if qc is not None)
 
     def _extend_chain(self, parent: _Node, node: _Node) -> None:
         node.state, node.marked = _FINAL, True

@@ -52,11 +52,12 @@ class Reconciliation(NamedTuple):
 
 
 class _Node:
-    __slots__ = ("block", "children", "marked", "qc", "state", "tail")
+    __slots__ = ("block", "children", "marked", "parent", "qc", "state", "tail")
 
-    def __init__(self, block: Block, state: int) -> None:
+    def __init__(self, block: Block, state: int, parent: _Node | None) -> None:
         self.block = block
         self.state = state
+        self.parent = parent  # None once it is forgotten
         self.children: tuple[_Node, ...] = ()
         self.qc: QC | None = None
         self.marked = False  # it or a descendant is certified
@@ -78,7 +79,7 @@ class BlockTree:
         keep: int = 128,
         capacity: int = 4096,
     ) -> None:
-        node = _Node(root, _FINAL)
+        node = _Node(root, _FINAL, None)
         node.marked = True
         self._nodes = {root.id: node}
         self._weigh = weigh
@@ -124,7 +125,7 @@ class BlockTree:
         if goal is None:
             return False
         while node is not None and node.block.height > goal.block.height:
-            node = self._parent(node)
+            node = node.parent
         return node is goal
 
     def path(self, block_id: BlockId, above_height: int, limit: int) -> tuple[Block, ...]:
@@ -133,7 +134,7 @@ class BlockTree:
         node = self._nodes.get(block_id)
         while node is not None and node.block.height > above_height:
             found.appendleft(node.block)
-            node = self._parent(node)
+            node = node.parent
         return tuple(found)
 
     # Growth
@@ -163,8 +164,8 @@ class BlockTree:
     def add(self, block: Block) -> list[Forked]:
         """Insert a block that `check_insert` takes."""
         parent = self._nodes[block.parent]
-        node = _Node(block, _LIVE)
-        if parent.state == _DEAD or (parent.state == _FINAL and parent is not self._chain[-1]):
+        node = _Node(block, _LIVE, parent)
+        if parent.state == _DEAD or (parent.state == _FINAL and parent.block is not self.final):
             self._bury(node, parent)
         rivals = [c.block for c in parent.children if c.block.epoch == block.epoch]
         parent.children = (*parent.children, node)
@@ -196,7 +197,7 @@ class BlockTree:
         forks: list[Forked] = []
         while not node.marked:
             node.marked = True
-            parent = self._parent(node)
+            parent = node.parent
             if parent is None:
                 break
             fork = self._settle(parent, node)
@@ -238,15 +239,13 @@ class BlockTree:
 
         None, and nothing happens, in any other case: `finalize` is for all of them.
         """
-        chain = self._chain
-        children = chain[-1].children
-        if len(children) != 1 or self._unreported:
+        node = self._nodes.get(block_id)
+        if node is None or node.parent is None or node.parent.block is not self.final:
             return None
-        node = children[0]
-        block = node.block
-        if block.id != block_id:
+        if len(node.parent.children) != 1 or self._unreported:
             return None
         node.state, node.marked = _FINAL, True
+        chain, block = self._chain, node.block
         chain.append(node)
         self.final = block
         if len(chain) > self._keep + 1:
@@ -317,17 +316,14 @@ class BlockTree:
             raise ValueError(f"block {block_id.hex()[:8]} is unknown")
         return node
 
-    def _parent(self, node: _Node) -> _Node | None:
-        return self._nodes.get(node.block.parent)
-
     def _common(self, one: _Node, other: _Node) -> _Node | None:
         a: _Node | None = one
         b: _Node | None = other
         while a is not None and b is not None and a is not b:
             if a.block.height >= b.block.height:
-                a = self._parent(a)
+                a = a.parent
             else:
-                b = self._parent(b)
+                b = b.parent
         return a if a is b else None
 
     def _down_from(self, base: _Node, node: _Node) -> list[_Node]:
@@ -335,7 +331,7 @@ class BlockTree:
         step: _Node | None = node
         while step is not None and step is not base:
             path.append(step)
-            step = self._parent(step)
+            step = step.parent
         path.reverse()
         return path
 
@@ -383,6 +379,9 @@ class BlockTree:
             self._drop(oldest)
 
     def _drop(self, node: _Node) -> None:
+        for child in node.children:
+            child.parent = None
+        node.children = ()
         block = node.block
         del self._nodes[block.id]
         place = (block.epoch, block.view, block.proposer)

@@ -134,7 +134,9 @@ def fork_choice_across_finality(patch: Patch) -> None:
 
     def choose(self: BlockTree) -> bytes:
         certified = [n for n in self._nodes.values() if n.qc is not None]
-        best = max(certified, key=lambda n: (n.block.height, n.weight), default=self._chain[-1])
+        best = max(
+            certified, key=lambda n: (n.block.height, self._weigh(n.qc)), default=self._chain[-1]
+        )
         return best.block.id
 
     patch.setattr(BlockTree, "fork_choice", choose)

@@ -42,12 +42,12 @@ class StationMeter:
         second = (now_ns - 1) // _SECOND
         rows: list[tuple[object, ...]] = []
         for place, (name, node, station) in enumerate(self._stations):
-            before = self._before[place]
-            if station.served == before[0]:
+            served, busy, waited = self._before[place]
+            if station.served == served:
                 continue
             sums = self._before[place] = (station.served, station.busy_ns, station.wait_ns)
-            served, busy, waited = (a - b for a, b in zip(sums, before, strict=True))
-            rows.append((second, name, "consensus", node, served, busy, waited, -1, 0))
+            more = (sums[0] - served, sums[1] - busy, sums[2] - waited)
+            rows.append((second, name, "consensus", node, *more, -1, 0))
         self._recorder.append_rows("stations", _COLUMNS, rows)
 
 

@@ -18,6 +18,7 @@ MASK: Final = 0xFFFFFFFFFFFFFFFF
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 _M1: Final = 0xBF58476D1CE4E5B9
 _M2: Final = 0x94D049BB133111EB
+_ONE, _STEP = np.uint64(1), np.uint64(_GOLDEN)
 _MULTIPLIER_1, _MULTIPLIER_2 = np.uint64(_M1), np.uint64(_M2)
 _SHIFT_27, _SHIFT_30, _SHIFT_31 = np.uint64(27), np.uint64(30), np.uint64(31)
 
@@ -76,27 +77,27 @@ def proceed(begun: int, b: int) -> int:
     return z ^ (z >> 31)
 
 
+def begin_array(key: int, a: NDArray[Any]) -> U64:
+    """Elementwise `begin`; `a`: non-negative integers."""
+    return _scrambled(np.uint64(key & MASK) ^ ((a.astype(np.uint64) + _ONE) * _STEP))
+
+
 def proceed_array(begun: U64, b: int) -> U64:
     """Elementwise `proceed`; arrays wrap around of themselves."""
-    z = begun + np.uint64((b + 1) * _GOLDEN & MASK)
-    z = (z ^ (z >> _SHIFT_30)) * _MULTIPLIER_1
-    z = (z ^ (z >> _SHIFT_27)) * _MULTIPLIER_2
-    return np.asarray(z ^ (z >> _SHIFT_31), dtype=np.uint64)
+    return _scrambled(begun + np.uint64((b + 1) * _GOLDEN & MASK))
 
 
 def mix_array(key: int, a: NDArray[Any], b: NDArray[Any] | int = 0) -> U64:
     """Hash elementwise; equal to `mix` bit for bit. `a`, `b`: integers, broadcastable."""
     with np.errstate(over="ignore"):
-        golden = np.uint64(_GOLDEN)
-        first = np.asarray(a).astype(np.uint64)
-        second = np.asarray(b).astype(np.uint64)
-        z = np.uint64(key & MASK) ^ ((first + np.uint64(1)) * golden)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(_M1)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(_M2)
-        z = (z ^ (z >> np.uint64(31))) + (second + np.uint64(1)) * golden
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(_M1)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(_M2)
-        return np.asarray(z ^ (z >> np.uint64(31)), dtype=np.uint64)
+        later = (np.asarray(b).astype(np.uint64) + _ONE) * _STEP
+        return _scrambled(begin_array(key, np.asarray(a)) + later)
+
+
+def _scrambled(z: U64) -> U64:
+    z = (z ^ (z >> _SHIFT_30)) * _MULTIPLIER_1
+    z = (z ^ (z >> _SHIFT_27)) * _MULTIPLIER_2
+    return np.asarray(z ^ (z >> _SHIFT_31), dtype=np.uint64)
 
 
 TABLE_BITS: Final = 12

@@ -11,10 +11,11 @@ is favoured. A call costs about 40 us at 150 members.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
-from sim.world.chance import mix, mix_array
+from sim.world.chance import I64, U64, begin_array, mix, proceed_array
 
 
 def star_order(receivers: Sequence[int], key: int, message: int) -> list[int]:
@@ -23,10 +24,17 @@ def star_order(receivers: Sequence[int], key: int, message: int) -> list[int]:
     A permutation keyed by (key, message), whatever order `receivers` come in; they must be
     distinct.
     """
-    ids = np.sort(np.asarray(receivers, np.int64))
-    ranks = mix_array(key, ids, message)
+    ids, begun = _begun(key, tuple(receivers))
+    ranks = proceed_array(begun, message)
     order: list[int] = ids[np.argsort(ranks, kind="stable")].tolist()
     return order
+
+
+@lru_cache(maxsize=1024)
+def _begun(key: int, receivers: tuple[int, ...]) -> tuple[I64, U64]:
+    """Return the receivers ascending, and what their draws have in common for all messages."""
+    ids = np.sort(np.asarray(receivers, np.int64))
+    return ids, begin_array(key, ids)
 
 
 def tree(

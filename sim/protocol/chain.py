@@ -63,12 +63,7 @@ class Chain:
 
     def _weigh(self, qc: QC) -> int:
         pinned = self._tables.get(qc.epoch)
-        if pinned is None:
-            return 0
-        weight: int | None = pinned.memo.get(qc.signers)
-        if weight is None:
-            weight = pinned.memo[qc.signers] = max(0, bitmap_weight(qc.signers, pinned.weights))
-        return weight
+        return 0 if pinned is None else max(0, bitmap_weight(qc.signers, pinned.weights))
 
     def check(self, qc: QC) -> str | None:
         """Judge a certificate by the present epoch, each object once."""

@@ -340,7 +340,7 @@ class BlockTree:
         certified = [n for n in _subtree(start) if n.qc is not None] or [start]
         longest = max((n.block.epoch, n.block.height) for n in certified)
         tied = [n for n in certified if (n.block.epoch, n.block.height) == longest]
-        return min(tied, key=lambda n: _rank(n, self._votes(n, base)))
+        return min(tied, key=lambda n: _rank(n, self._votes(n, base))) if tied[1:] else tied[0]
 
     def _votes(self, node: _Node, base: _Node) -> int:
         certificates = (step.qc for step in self._down_from(base, node))

@@ -269,7 +269,7 @@ class EpochParameters:
     beacon: bytes
     """Committed block id that seeds leader choice and broadcast order."""
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-    """Pure functions of this value, remembered (leaders, bitmap weights): sharing cannot matter."""
+    """Pure functions of this value, remembered (leaders, verdicts): sharing cannot matter."""
 
 
 class EpochProof(NamedTuple):

@@ -5,7 +5,7 @@ Must not know: bandwidth, delays, faults, what is sent.
 
 The order matters: copies leave an uplink one after another, so whoever comes first always makes
 the quorum. Every order here is a keyed permutation that changes with the message, so that no index
-is favoured. A call costs about 40 us at 150 members.
+is favoured. A call costs about 16 us at 150 members, and as much again for new ones.
 """
 
 from __future__ import annotations

@@ -15,8 +15,6 @@ NS: Final = 1_000_000_000
 PPM: Final = 1_000_000
 GRID_NS: Final = 100_000_000
 """Cell of the simulated grid on which the lanes of a shared link measure each other."""
-IDLE_FLOWS = 16
-"""About as many flows are remembered that have nothing under way."""
 SIZES_REMEMBERED = 1024
 RATES_REMEMBERED = 64
 MEMORY_CELLS = 64
@@ -41,7 +39,6 @@ class Lane:
 
     __slots__ = (
         "_flow_free_ns",
-        "_paced",
         "_service_ns",
         "bits_per_s",
         "busy_ns",
@@ -59,7 +56,6 @@ class Lane:
             raise ValueError(f"flow limit {flow_bits_per_s} bit/s: need at least 1")
         self.flow_bits_per_s = flow_bits_per_s
         self._flow_free_ns: dict[int, int] = {}
-        self._paced = 0
         self.free_ns = 0
         self.served = 0
         self.sent_bytes = 0
@@ -166,14 +162,8 @@ class Lane:
         return service
 
     def _pace(self, now_ns: int, size_bytes: int, flow: int, limit: int) -> int:
-        flows = self._flow_free_ns
-        self._paced += 1
-        if self._paced > len(flows) + IDLE_FLOWS:
-            # A flow with nothing under way is like one that never was.
-            self._flow_free_ns = flows = {f: free for f, free in flows.items() if free > now_ns}
-            self._paced = 0
-        start = max(now_ns, flows.get(flow, 0))
-        flows[flow] = end = start + (size_bytes * 8 * NS + limit - 1) // limit
+        start = max(now_ns, self._flow_free_ns.get(flow, 0))
+        self._flow_free_ns[flow] = end = start + (size_bytes * 8 * NS + limit - 1) // limit
         return end
 
 
